@@ -1,0 +1,78 @@
+"""The bytes: places that keep what they are given under a fresh, unguessable key. They know no refs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+__all__ = ["Blobs", "Source", "Staged"]
+
+Source = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
+"""What can be put: bytes, a binary stream that is read to its end, or the chunks one by one."""
+
+
+class Staged(NamedTuple):
+    """Bytes that are complete and durable under their key, and wait for a row that names it."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+class Blobs(ABC):
+    """An abstract place for bytes; :class:`mediakeep.testing.BlobsContract` says what must hold.
+
+    A key is opaque, relative and never used twice.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def stage(self, source: Source, *, kept: bool = False) -> AbstractContextManager[Staged]:
+        """Take custody of the bytes of `source`; a context manager that gives their key.
+
+        On entry the bytes are complete and durable. The caller then names the key in a catalog and
+        leaves the block. Where the process dies in between, `abandoned` finds the key. Bytes that are
+        `kept` are never deleted by the place itself, whatever becomes of its owner.
+
+        Raises:
+            BlobError: the place fails. What reading `source` raises passes through as it is. Either way
+                nothing is left behind.
+        """
+
+    @abstractmethod
+    def abandoned(self) -> Iterator[str | None]:
+        """Yield what writers that died have left behind, and tidy each up when the next is asked for.
+
+        Each is the key that its writer may or may not have named in a catalog: bytes that no catalog
+        names are the caller's to delete, before it goes on. None stands for bytes without a key.
+        """
+
+    @abstractmethod
+    def path(self, key: str) -> Path:
+        """Return the local path of the bytes."""
+
+    @abstractmethod
+    def key(self, path: str) -> str | None:
+        """Return the key whose bytes lie at the canonical local `path`, or None if it is elsewhere.
+
+        Raises:
+            NotAFile: the path belongs to this place, but not to the bytes of a key.
+        """
+
+    @abstractmethod
+    def open(self, key: str) -> BinaryIO:
+        """Open the bytes for reading; raises `OSError`."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete the bytes; no error if they are gone, `OSError` if they cannot be deleted."""
+
+    @abstractmethod
+    def scan(self) -> Iterator[str]:
+        """Yield every key that has bytes, in no order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the place holds; a second call does nothing."""

@@ -1,0 +1,245 @@
+"""Bytes in a folder of this machine: written aside, named when complete, deleted by key.
+
+    blobs/3f/3f0c…   the bytes of a key, in one of 256 folders
+    blobs/kept/…     bytes that are never deleted (put with `forget_only`)
+    blobs/tmp/…      one name per writer at work, locked while it lives
+
+A writer's file in `tmp` carries the name of its key to be. When the bytes are complete it is linked
+under that key, and only when a catalog has named the key does the name in `tmp` go. So a look into
+`tmp`, as long as there are writers at work or dead, finds all that a crash can leave behind.
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mediakeep.blobs import Blobs, Source, Staged
+from mediakeep.errors import BlobError, NotAFile
+
+CHUNK = 1 << 20
+"""How many bytes are read from a stream at a time."""
+
+_KEY = re.compile(r"([0-9a-f]{2}|kept)/[0-9a-f]{32}")
+
+
+class LocalBlobs(Blobs):
+    """Blobs in the folder `root`, which is made when the first bytes come.
+
+    Args:
+        root: the folder; on one file system, and nobody else's.
+        fsync: whether bytes survive a loss of power once `stage` has given their key.
+        territory: a folder around `root` that belongs to the same store: no path in it can be
+            registered, except that of a blob.
+        folder_mode: permissions of the folders made here.
+        file_mode: permissions of the files made here.
+    """
+
+    __slots__ = ("_file_mode", "_folder_mode", "_fsync", "_root", "_territory")
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        fsync: bool = True,
+        territory: str | os.PathLike[str] | None = None,
+        folder_mode: int = 0o700,
+        file_mode: int = 0o600,
+    ) -> None:
+        self._root = os.path.realpath(root)
+        self._territory = self._root if territory is None else os.path.realpath(territory)
+        self._fsync = fsync
+        self._folder_mode = folder_mode
+        self._file_mode = file_mode
+
+    # -- in
+
+    @contextmanager
+    def stage(self, source: Source, *, kept: bool = False) -> Iterator[Staged]:
+        name = secrets.token_hex(16)
+        shard = "kept" if kept else name[:2]
+        with _failing("write into", self._root):
+            handle, temp = self._open_temp(f"{shard}.{name}")
+        try:
+            try:
+                size, digest = _copy(source, handle)
+                with _failing("write", temp):
+                    self._publish(handle, temp, shard, name)
+            except BaseException:
+                with suppress(OSError):  # what is left is found in tmp by the next sweep
+                    os.unlink(temp)
+                raise
+            # From here on the caller decides; if it does not get to, the name in tmp stays to be found.
+            yield Staged(f"{shard}/{name}", size, digest)
+            with suppress(FileNotFoundError):
+                os.unlink(temp)
+        finally:
+            os.close(handle)
+
+    def _open_temp(self, name: str) -> tuple[int, str]:
+        """Return a new file in `tmp`, locked: as long as its writer lives nobody takes it for dead."""
+        folder = os.path.join(self._root, "tmp")
+        temp = os.path.join(folder, name)
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
+        while True:
+            try:
+                handle = os.open(temp, flags, self._file_mode)
+            except FileNotFoundError:
+                self._make_folder(folder)
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(handle).st_nlink:
+                    return handle, temp
+            except BlockingIOError:
+                pass  # a sweep took it for abandoned before it was locked, and deletes it
+            except BaseException:
+                os.close(handle)
+                raise
+            os.close(handle)
+
+    def _publish(self, handle: int, temp: str, shard: str, name: str) -> None:
+        """Give complete bytes their name, and see to it that both outlast a loss of power."""
+        folder = os.path.join(self._root, shard)
+        final = os.path.join(folder, name)
+        if self._fsync:
+            os.fsync(handle)
+        try:
+            _link(temp, final)
+        except FileNotFoundError:
+            self._make_folder(folder)
+            _link(temp, final)
+        if self._fsync:
+            _sync_folder(folder)
+
+    def _make_folder(self, folder: str) -> None:
+        for made in (self._root, folder):
+            try:
+                os.makedirs(made, self._folder_mode)
+            except FileExistsError:
+                continue
+            if self._fsync:
+                _sync_folder(os.path.dirname(made))
+
+    # -- left behind
+
+    def abandoned(self) -> Iterator[str | None]:
+        folder = os.path.join(self._root, "tmp")
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            return
+        for name in names:
+            temp = os.path.join(folder, name)
+            try:
+                handle = os.open(temp, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                key = name.replace(".", "/", 1)
+                yield key if os.path.lexists(os.path.join(self._root, key)) else None
+                os.unlink(temp)
+            except (BlockingIOError, FileNotFoundError):
+                continue  # its writer is at work, or has just finished
+            finally:
+                os.close(handle)
+
+    # -- out
+
+    def path(self, key: str) -> Path:
+        return Path(self._root, key)
+
+    def key(self, path: str) -> str | None:
+        if not path.startswith(self._territory + os.sep):
+            return None
+        key = path[len(self._root) + 1 :].replace(os.sep, "/")
+        if path.startswith(self._root + os.sep) and _KEY.fullmatch(key):
+            return key
+        raise NotAFile(
+            f"{path!r} is the store's own: register files that lie outside of {self._territory!r}, "
+            "and share a ref to give its file to another scope"
+        )
+
+    def open(self, key: str) -> BinaryIO:
+        return open(os.path.join(self._root, key), "rb")
+
+    def delete(self, key: str) -> None:
+        if not key.startswith("kept/"):
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._root, key))
+
+    def scan(self) -> Iterator[str]:
+        try:
+            shards = os.listdir(self._root)
+        except FileNotFoundError:
+            return
+        for shard in shards:
+            if shard != "tmp":
+                with (
+                    suppress(NotADirectoryError),
+                    os.scandir(os.path.join(self._root, shard)) as them,
+                ):
+                    yield from (f"{shard}/{blob.name}" for blob in them)
+
+    def close(self) -> None:
+        """Do nothing: the folder stays."""
+
+
+def _copy(source: Source, handle: int) -> tuple[int, str]:
+    """Write all of `source` to `handle`; return the number of bytes and their sha256."""
+    digest = hashlib.sha256()
+    size = 0
+    for chunk in _chunks(source):
+        digest.update(chunk)
+        size += len(chunk)
+        with _failing("write", "the bytes"):
+            while chunk:
+                chunk = chunk[os.write(handle, chunk) :]
+    return size, digest.hexdigest()
+
+
+def _chunks(source: Source) -> Iterator[memoryview]:
+    if isinstance(source, bytes | bytearray | memoryview):
+        yield memoryview(source).cast("B")
+        return
+    if isinstance(source, str | os.PathLike):
+        raise TypeError(f"put takes bytes, not {source!r}: give an open file, open(path, 'rb')")
+    read = getattr(source, "read", None)
+    for chunk in iter(lambda: read(CHUNK), b"") if callable(read) else iter(source):
+        if not isinstance(chunk, bytes | bytearray | memoryview):
+            raise TypeError(f"put takes bytes, and its source gave {type(chunk).__name__}")
+        yield memoryview(chunk).cast("B")
+
+
+@contextmanager
+def _failing(verb: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BlobError(f"cannot {verb} {what}: {error.strerror or error}") from error
+
+
+def _link(temp: str, final: str) -> None:
+    try:
+        os.link(temp, final)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+            raise
+        # A file system without hard links. What is lost is that a crash before the row leaves a name in
+        # tmp; such bytes are found by `reconcile` only.
+        os.rename(temp, final)
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

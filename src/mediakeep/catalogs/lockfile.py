@@ -1,0 +1,188 @@
+"""Locks between processes: byte ranges of one small file that nobody ever writes to.
+
+The kernel drops a process's locks when it dies, so no crash leaves one behind. POSIX record locks
+(fcntl(2)) belong to a process as a whole: they say nothing between its threads, and closing *any* handle
+of the file drops them all. So there is one `LockFile` per file and process, never closed while somebody
+uses it, with a lock for the threads in front.
+"""
+
+import fcntl
+import os
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mediakeep.catalogs.locks import KeyedLock
+from mediakeep.errors import CatalogError
+
+_TURN, _NEXT, _OPENING, _LOCATIONS = 0, 1, 2, 16  # offsets in the file
+
+_used: "dict[tuple[int, int], LockFile]" = {}
+_using = threading.Lock()
+
+
+class LockFile:
+    """The locks of one catalog, for all threads of all processes on this machine."""
+
+    __slots__ = ("_by_location", "_handle", "_identity", "_users", "_writer", "path")
+
+    def __init__(self, path: str, handle: int, identity: tuple[int, int]) -> None:
+        self.path = path
+        self._handle = handle
+        self._identity = identity
+        self._users = 0
+        self.after_fork()
+
+    @classmethod
+    def use(cls, path: str) -> "LockFile":
+        """Return this process's one object for the file at `path`, which is made if need be.
+
+        Raises:
+            OSError: the file cannot be made or opened.
+        """
+        with _using:
+            try:
+                found = os.stat(path)
+                lock_file = _used.get((found.st_dev, found.st_ino))
+            except FileNotFoundError:
+                lock_file = None
+            if lock_file is None:
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                handle = os.open(path, flags, 0o600)
+                found = os.fstat(handle)
+                identity = (found.st_dev, found.st_ino)
+                lock_file = _used[identity] = cls(path, handle, identity)
+            lock_file._users += 1
+            return lock_file
+
+    def leave(self) -> None:
+        """Say that one user is done; the last one closes the file."""
+        with _using:
+            self._users -= 1
+            if not self._users:
+                del _used[self._identity]
+                os.close(self._handle)
+
+    def after_fork(self) -> None:
+        """Start afresh in a child: it holds none of its parent's locks, and has none of its threads."""
+        self._writer = threading.Lock()
+        self._by_location = KeyedLock()
+
+    # -- the books: one writer at a time, in turn
+
+    @contextmanager
+    def turn(self, timeout: float) -> Iterator[None]:
+        """Be the only one to write to the books or to checkpoint them.
+
+        Whoever has had its turn queues behind those that wait already: it has to pass `_NEXT`, which the
+        first of them holds. So a busy process cannot starve the others.
+
+        Raises:
+            CatalogError: the turn did not come within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        if not self._writer.acquire(timeout=timeout):
+            raise self._late(timeout)
+        try:
+            self._wait_for(_NEXT, deadline, timeout)
+            try:
+                self._wait_for(_TURN, deadline, timeout)
+            finally:
+                self._give_back(_NEXT)
+            try:
+                yield
+            finally:
+                self._give_back(_TURN)
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def opening(self, timeout: float) -> Iterator[None]:
+        """Be the only one to make or migrate the books."""
+        if not self._writer.acquire(timeout=timeout):
+            raise self._late(timeout)
+        try:
+            self._wait_for(_OPENING, time.monotonic() + timeout, timeout)
+            try:
+                yield
+            finally:
+                self._give_back(_OPENING)
+        finally:
+            self._writer.release()
+
+    # -- one location
+
+    def hold(self, location: str, timeout: float) -> None:
+        """Keep every other thread and process off `location`, waiting for whoever is on it.
+
+        Raises:
+            CatalogError: it was not given back within `timeout` seconds.
+        """
+        offset = _offset(location)
+        deadline = time.monotonic() + timeout
+        self._by_location.hold(offset, timeout)
+        try:
+            self._wait_for(offset, deadline, timeout)
+        except BaseException:
+            self._by_location.drop(offset)
+            raise
+
+    def try_hold(self, location: str) -> bool:
+        """Do as `hold` and return True, or return False where somebody is on `location`."""
+        offset = _offset(location)
+        if not self._by_location.try_hold(offset):
+            return False
+        if self._take(offset):
+            return True
+        self._by_location.drop(offset)
+        return False
+
+    def drop(self, location: str) -> None:
+        """Give `location` back."""
+        offset = _offset(location)
+        self._give_back(offset)
+        self._by_location.drop(offset)
+
+    # -- the kernel's locks
+
+    def _take(self, offset: int) -> bool:
+        try:
+            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: both mean taken
+            return False
+        return True
+
+    def _wait_for(self, offset: int, deadline: float, timeout: float) -> None:
+        # The kernel can wait for us, but not with a time-out. Turns are shorter than these naps.
+        nap = 0.00005
+        while not self._take(offset):
+            if time.monotonic() > deadline:
+                raise self._late(timeout)
+            time.sleep(nap)
+            nap = min(nap * 1.3, 0.001)
+
+    def _give_back(self, offset: int) -> None:
+        fcntl.lockf(self._handle, fcntl.LOCK_UN, 1, offset)
+
+    def _late(self, timeout: float) -> CatalogError:
+        return CatalogError(
+            f"{self.path}: another process or thread kept its lock for more than {timeout:g} s; "
+            "nothing was changed: try again, or look for a process that hangs"
+        )
+
+
+def _offset(location: str) -> int:
+    # Two locations that share an offset wait for each other without need; nothing worse.
+    return _LOCATIONS + zlib.crc32(os.fsencode(location))
+
+
+def _after_fork() -> None:
+    global _using
+    _using = threading.Lock()
+    for lock_file in _used.values():
+        lock_file.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,58 @@
+"""Locks that a catalog takes on single locations, and in turn on the books."""
+
+import threading
+import time
+from collections.abc import Hashable
+
+from mediakeep.errors import CatalogError
+
+
+class KeyedLock:
+    """One exclusive lock per key, made when it is wanted and gone when it is dropped.
+
+    Holding one key keeps nobody off another. For threads of one process.
+    """
+
+    __slots__ = ("_changed", "_held", "_waiting")
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._held: set[Hashable] = set()
+        self._waiting = 0
+
+    def try_hold(self, key: Hashable) -> bool:
+        """Take `key` and return True, or return False where somebody has it."""
+        with self._changed:
+            if key in self._held:
+                return False
+            self._held.add(key)
+            return True
+
+    def hold(self, key: Hashable, timeout: float) -> None:
+        """Take `key`, waiting for whoever has it.
+
+        Raises:
+            CatalogError: it was not given back within `timeout` seconds.
+        """
+        if self.try_hold(key):
+            return
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            self._waiting += 1
+            try:
+                while key in self._held:
+                    if not self._changed.wait(deadline - time.monotonic()):
+                        raise CatalogError(
+                            f"{key!r} is still being deleted or registered after {timeout:g} s: "
+                            "try again, and look why its disk is slow"
+                        )
+                self._held.add(key)
+            finally:
+                self._waiting -= 1
+
+    def drop(self, key: Hashable) -> None:
+        """Give `key` back."""
+        with self._changed:
+            self._held.discard(key)
+            if self._waiting:
+                self._changed.notify_all()

@@ -1,0 +1,264 @@
+"""The SQLite file of a catalog: opening it safely, reading and writing it from many processes.
+
+Write transactions and checkpoints take turns under one lock between processes
+(:meth:`LockFile.turn`), and SQLite never checkpoints on its own. So no commit ever runs beside a
+checkpoint, which closes the WAL-reset bug of SQLite 3.7.0 to 3.51.2 (https://sqlite.org/wal.html
+#walresetbug) by construction, and nobody sleeps in SQLite's busy handler. Readers take no lock of ours.
+"""
+
+import os
+import sqlite3
+import struct
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from mediakeep.catalogs.lockfile import LockFile
+from mediakeep.errors import CatalogError
+
+APPLICATION_ID = 0x6D6B6570  # "mkep", at offset 68 of the file
+OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+
+CHECKPOINT_EVERY = 2000
+"""Rows changed by this process between two checkpoints."""
+
+_MAGIC = b"SQLite format 3\0"
+_files: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
+_of_parents: list[sqlite3.Connection] = []  # never used, never closed: SQLite forbids both after a fork
+
+
+class SqliteFile:
+    """Connections to the catalog at `path`: any number of readers, and one writer per process.
+
+    Args:
+        path: the file; its folder must exist.
+        schema: the SQL that makes a new one, all in one.
+        version: what `schema` makes, kept as the file's `user_version`.
+        fsync: whether a transaction survives a loss of power once it is committed.
+        timeout: how many seconds a writer waits for its turn.
+
+    Raises:
+        CatalogError: the file is not a catalog, is damaged, or is of a newer version. It is untouched.
+    """
+
+    __slots__ = (
+        "__weakref__", "_closed", "_fsync", "_idle", "_path", "_unsaved", "_writer", "locks", "timeout",
+    )  # fmt: skip
+
+    def __init__(self, path: str, schema: str, version: int, *, fsync: bool, timeout: float) -> None:
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise CatalogError(
+                f"SQLite {sqlite3.sqlite_version} is too old: use a Python with 3.35 or newer"
+            )
+        self._path = path
+        self._fsync = fsync
+        self.timeout = timeout
+        self._idle: list[sqlite3.Connection] = []
+        self._writer: sqlite3.Connection | None = None
+        self._unsaved = 0
+        self._closed = False
+        with self.wrapping():
+            self.locks = LockFile.use(f"{path}.lock")
+        try:
+            with self.wrapping(), self.locks.opening(timeout):
+                self._check_header(version)
+                if not os.path.exists(path):
+                    self._make(schema, version)
+                connection = self._connect()
+                self._check(connection, version)
+                connection.execute("PRAGMA journal_mode=WAL")
+                self._idle.append(connection)
+        except BaseException:
+            self.close()
+            raise
+        _files.add(self)
+
+    # -- opening
+
+    def _check_header(self, version: int) -> None:
+        """Refuse what is not ours by its first 100 bytes, before SQLite gets to touch it.
+
+        https://sqlite.org/fileformat.html#the_database_header
+        """
+        with suppress(FileNotFoundError), open(self._path, "rb") as file:
+            header = file.read(100)
+            if header[:16] != _MAGIC or len(header) < 100:
+                raise CatalogError(
+                    f"{self._path} is not an SQLite file, or a damaged one: move it away, "
+                    "or restore it from a backup"
+                )
+            user_version, application = struct.unpack(">60xI4xI28x", header)
+            if application != APPLICATION_ID:
+                raise CatalogError(
+                    f"{self._path} is an SQLite file, but not a mediakeep catalog: "
+                    "open the store in another folder"
+                )
+            self._refuse_newer(user_version, version)
+
+    def _refuse_newer(self, found: int, version: int) -> None:
+        if found > version:
+            raise CatalogError(
+                f"{self._path} was written by a newer mediakeep (schema {found}; this one knows up "
+                f"to {version}): upgrade mediakeep"
+            )
+
+    def _make(self, schema: str, version: int) -> None:
+        """Make the file under another name and give it its own when it is whole."""
+        fresh = f"{self._path}.new"
+        with suppress(FileNotFoundError):
+            os.unlink(fresh)
+        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(fresh, isolation_level=None)
+        try:
+            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+            connection.executescript(f"BEGIN; {schema}; PRAGMA user_version={version}; COMMIT")
+        finally:
+            connection.close()
+        os.rename(fresh, self._path)
+        if self._fsync:
+            folder = os.open(os.path.dirname(self._path), os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def _check(self, connection: sqlite3.Connection, version: int) -> None:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        self._refuse_newer(found, version)
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._closed:
+            raise CatalogError(f"{self._path}: the store is closed; open it again")
+        connection = sqlite3.connect(
+            f"file:{_quoted(self._path)}?mode=rw",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=self.timeout,  # for foreign writers, such as a person with the sqlite3 shell
+        )
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA wal_autocheckpoint=0")
+        connection.execute(f"PRAGMA synchronous={'FULL' if self._fsync else 'NORMAL'}")
+        return connection
+
+    # -- reading
+
+    def borrow(self) -> sqlite3.Connection:
+        """Return a connection to read with; `give_back` it."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            with self.wrapping():
+                return self._connect()
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        """Keep a borrowed connection for the next reader."""
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection for statements that only read, each one a transaction."""
+        connection = self.borrow()
+        try:
+            with self.wrapping():
+                yield connection
+        finally:
+            self.give_back(connection)
+
+    # -- writing
+
+    @contextmanager
+    def write(self, *, lazily: bool = False) -> Iterator[sqlite3.Connection]:
+        """Run the block as one transaction, in turn with all other writers.
+
+        A transaction that may be lost with the power, because it would only be done again, is written
+        `lazily`.
+        """
+        with self.wrapping(), self.locks.turn(self.timeout):
+            connection = self._writer
+            if connection is None or self._closed:
+                connection = self._writer = self._connect()
+            if lazily and self._fsync:
+                connection.execute("PRAGMA synchronous=NORMAL")
+            before = connection.total_changes
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            finally:
+                if lazily and self._fsync:
+                    connection.execute("PRAGMA synchronous=FULL")
+            self._unsaved += connection.total_changes - before
+            if self._unsaved >= CHECKPOINT_EVERY:
+                self._checkpoint(connection)
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Move what is committed into the main file; called in our turn, so beside no commit."""
+        self._unsaved = 0
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    @contextmanager
+    def wrapping(self) -> Iterator[None]:
+        """Turn the driver's and the disk's errors into one that names the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self.error(error) from error
+        except OSError as error:
+            raise CatalogError(f"{self._path}: {error.strerror or error}") from error
+
+    def error(self, error: sqlite3.Error) -> CatalogError:
+        """Return what the driver's error means for the caller."""
+        name = getattr(error, "sqlite_errorname", "")
+        remedy = {
+            "SQLITE_FULL": "free some space",
+            "SQLITE_READONLY": "the user who runs this must be able to write it and its folder",
+            "SQLITE_CANTOPEN": "the folder must exist and be writable for the user who runs this",
+            "SQLITE_BUSY": "another program keeps it locked",
+            "SQLITE_CORRUPT": "it is damaged: restore it from a backup",
+            "SQLITE_NOTADB": "it is damaged: restore it from a backup",
+        }.get("_".join(name.split("_")[:2]), "nothing was changed")
+        return CatalogError(f"{self._path}: {error} ({name or 'driver error'}): {remedy}")
+
+    # -- ends
+
+    def close(self) -> None:
+        """Close every connection; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self.locks.leave()
+
+    def after_fork(self) -> None:
+        """In a child, put the parent's connections aside for good and start with none."""
+        _of_parents.extend(self._idle)
+        if self._writer is not None:
+            _of_parents.append(self._writer)
+        self._idle, self._writer, self._unsaved = [], None, 0
+
+
+def _quoted(path: str) -> str:
+    """Return `path` for an SQLite URI, in which ? # and % have a meaning of their own."""
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _after_fork() -> None:
+    for file in _files:
+        file.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,82 @@
+"""What can go wrong, each with the words to mend it.
+
+Every error is a :class:`MediaError`. Where Python has a builtin that a caller would expect, the error
+is one of those too: an unknown ref is a `KeyError`, missing bytes are a `FileNotFoundError`. An
+operation that raises has changed nothing.
+"""
+
+import errno
+import os
+
+
+class MediaError(Exception):
+    """Anything that mediakeep refuses or fails to do."""
+
+
+class UnknownRef(MediaError, KeyError):
+    """The ref names nothing that this store knows.
+
+    Attributes:
+        ref: the ref that was asked for.
+    """
+
+    reason = "is unknown here: it was never stored in this store, or ended too long ago to remember"
+
+    def __init__(self, ref: object, *, scope: str | None = None) -> None:
+        super().__init__(ref)
+        self.ref = ref
+        self.scope = scope
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument; a person needs a sentence.
+        scope = f" (scope {self.scope!r})" if self.scope is not None else ""
+        return f"{self.ref!s}{scope} {self.reason}"
+
+
+class RefReleased(UnknownRef):
+    """The ref was live once and has been released."""
+
+    reason = "was released: store the file again, or share the ref before its scope ends"
+
+
+class RefExpired(UnknownRef):
+    """The ref was live once and outlived its time to live."""
+
+    reason = "has expired: store the file again, or give it a longer ttl"
+
+
+class MediaMissing(MediaError, FileNotFoundError):
+    """The bytes are not where they should be."""
+
+    @classmethod
+    def at(cls, path: str | os.PathLike[str], advice: str) -> "MediaMissing":
+        """Return the error for the missing file `path`, in the operating system's own words."""
+        return cls(errno.ENOENT, f"{os.strerror(errno.ENOENT)} ({advice})", os.fspath(path))
+
+
+class NotAFile(MediaError, ValueError):
+    """The path is a directory, a device, a socket or a FIFO, or is no path at all."""
+
+
+class ScopeClosed(MediaError, RuntimeError):
+    """The scope's block has ended, so nothing more can be stored into it."""
+
+
+class TooLarge(MediaError, ValueError):
+    """The bytes are more than a limit allows."""
+
+
+class TypeNotAllowed(MediaError, ValueError):
+    """The content type is one that the limits refuse."""
+
+
+class QuotaExceeded(MediaError):
+    """A scope or the store is full."""
+
+
+class CatalogError(MediaError):
+    """The catalog cannot be read or written; the driver's own error is its `__cause__`."""
+
+
+class BlobError(MediaError):
+    """Bytes cannot be read, written or deleted; the disk's own error is its `__cause__`."""

@@ -1,0 +1,163 @@
+"""The values that pass through mediakeep: frozen, slotted, without behaviour of their own."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+
+class CleanupPolicy(StrEnum):
+    """May the store ever delete the bytes?"""
+
+    DELETE_ON_CLEANUP = "delete_on_cleanup"
+    """Owned: the bytes go when the last ref and lease have ended."""
+    FORGET_ONLY = "forget_only"
+    """Borrowed: the refs end, the bytes stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaMeta:
+    """What the one who stores a file says about it.
+
+    All four are data: they are kept and given back exactly, and never become a path or a header as
+    they are. An empty policy means `delete_on_cleanup`.
+
+    Raises:
+        ValueError: the policy is neither of the two.
+        TypeError: a text is not a `str`.
+
+    >>> MediaMeta(filename="cat.jpg", cleanup_policy="forget_only").cleanup_policy
+    <CleanupPolicy.FORGET_ONLY: 'forget_only'>
+    >>> MediaMeta(cleanup_policy="Forget-Only")
+    Traceback (most recent call last):
+    ...
+    ValueError: 'Forget-Only' is no cleanup policy: use 'delete_on_cleanup' or 'forget_only'
+    """
+
+    filename: str = ""
+    content_type: str = ""
+    source: str = ""
+    cleanup_policy: CleanupPolicy = CleanupPolicy.DELETE_ON_CLEANUP
+
+    def __post_init__(self) -> None:
+        for name in ("filename", "content_type", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"MediaMeta.{name} must be a str, not {getattr(self, name)!r}")
+        if type(self.cleanup_policy) is not CleanupPolicy:
+            try:
+                policy = CleanupPolicy(self.cleanup_policy or CleanupPolicy.DELETE_ON_CLEANUP)
+            except ValueError:
+                choices = " or ".join(repr(p.value) for p in CleanupPolicy)
+                raise ValueError(
+                    f"{self.cleanup_policy!r} is no cleanup policy: use {choices}"
+                ) from None
+            object.__setattr__(self, "cleanup_policy", policy)
+
+
+NO_META = MediaMeta()
+"""What is said of a file of which nothing is said."""
+
+
+class Media(NamedTuple):
+    """Where a file is and what was said of it; unpacks as `path, meta`."""
+
+    path: Path
+    meta: MediaMeta
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of one ref.
+
+    `location` is where the bytes are, as the catalog names it: a canonical local path, or the key of
+    a blob. Refs of one location share its fate: `refs` counts them, this one included. `owned` says
+    whether the bytes may be deleted when the last of them has ended, and `leases` how many holders
+    keep them until then. `path` is where to read them on this machine.
+    """
+
+    ref: str
+    scope: str
+    location: str
+    path: Path | None
+    meta: MediaMeta
+    size: int
+    sha256: str
+    """Hex digest; empty for a file that was registered in place."""
+    stored_at: datetime
+    expires_at: datetime | None
+    """None where the ref has no time to live of its own."""
+    owned: bool
+    refs: int
+    leases: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedDeletion:
+    """Bytes that should be gone and are not, because the last attempt to delete them failed."""
+
+    location: str
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeStats:
+    """What one scope holds: `size` counts a location once, however many of its refs are here."""
+
+    refs: int = 0
+    files: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The store in numbers; sizes are bytes.
+
+    `files` counts locations with a live ref, each either `owned` or `borrowed`. `condemned` ones have
+    no ref left and still wait for their deletion, because a lease holds them or because deleting
+    failed (`failed` names each of these, at most the first 1,000). `leased` counts locations that a
+    live lease holds.
+    """
+
+    refs: int = 0
+    scopes: int = 0
+    files: int = 0
+    size: int = 0
+    owned: int = 0
+    borrowed: int = 0
+    condemned: int = 0
+    condemned_size: int = 0
+    leased: int = 0
+    oldest: datetime | None = None
+    failed: tuple[FailedDeletion, ...] = ()
+    by_scope: Mapping[str, ScopeStats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep did, or with `dry_run` would do.
+
+    `expired` counts refs; `deleted` counts files, `freed` their bytes. `failed` names each file whose
+    deletion failed; the next sweep tries again. `temps` counts leftovers of writers that died.
+    """
+
+    expired: int = 0
+    deleted: int = 0
+    freed: int = 0
+    temps: int = 0
+    failed: tuple[FailedDeletion, ...] = ()
+
+
+def seconds_of(name: str, amount: timedelta | float) -> float:
+    """Return the positive, finite `amount` of time in seconds; `name` is for the error message.
+
+    Raises:
+        ValueError: the amount is zero, negative or not finite.
+    """
+    seconds = amount.total_seconds() if isinstance(amount, timedelta) else float(amount)
+    if not (0 < seconds < math.inf):
+        raise ValueError(f"{name} must be a positive amount of time, not {amount!r}")
+    return seconds

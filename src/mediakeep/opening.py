@@ -1,0 +1,74 @@
+"""From a word to a store: `open_store`."""
+
+import os
+from pathlib import Path
+
+from mediakeep.blobs.local import LocalBlobs
+from mediakeep.catalogs import Clock
+from mediakeep.cleaner import MediaCleanerConfig
+from mediakeep.errors import CatalogError
+from mediakeep.store import FileMediaStore, MediaStore
+
+
+def open_store(
+    where: str | os.PathLike[str],
+    *,
+    blobs: str | os.PathLike[str] | None = None,
+    cleaner: MediaCleanerConfig | None = None,
+    clock: Clock | None = None,
+    fsync: bool = True,
+    timeout: float = 60.0,
+    folder_mode: int = 0o700,
+    file_mode: int = 0o600,
+) -> MediaStore:
+    """Open the store at `where`, and make it if it is not there yet.
+
+    A folder holds a store that outlives the process: `catalog.db` and `blobs/`. `"memory:"` keeps the
+    books in memory and bytes in a temporary folder that goes with the process.
+
+    Args:
+        where: a folder, or `"memory:"`.
+        blobs: another folder for the bytes; it must then be given each time.
+        cleaner: when refs get too old, and how often `start` has the store swept.
+        clock: gives the time in seconds since the epoch.
+        fsync: whether what returned survives a loss of power. Without it everything still survives the
+            death of the process.
+        timeout: how many seconds a writer waits for its turn among threads and processes.
+        folder_mode: permissions of the folders it makes.
+        file_mode: permissions of the files it makes.
+
+    Raises:
+        CatalogError: the folder cannot be used, or what is there is not a catalog, is damaged, or is of
+            a newer version. It is untouched.
+        ValueError: `where` is of no kind that this version knows.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> with open_store(folder) as store:
+    ...     ref = store.put(b"hello", scope="chat:1")
+    >>> with open_store(folder) as store:
+    ...     store.read_bytes(ref)
+    b'hello'
+    """
+    place = os.fsdecode(where)
+    if place == "memory:":
+        return FileMediaStore(cleaner=cleaner, clock=clock, root=blobs)
+    if not place or "://" in place or (place.endswith(":") and os.sep not in place):
+        raise ValueError(f"{place!r} is no store: give a folder, or 'memory:'")
+    # Only here, so that a store in memory never pays for SQLite.
+    from mediakeep.catalogs.sqlite import SqliteCatalog
+
+    folder = Path(place)
+    try:
+        folder.mkdir(folder_mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CatalogError(f"cannot make the store's folder {place!r}: {error.strerror}") from error
+    catalog = SqliteCatalog(folder / "catalog.db", clock, fsync=fsync, timeout=timeout)
+    kept_in = LocalBlobs(
+        folder / "blobs" if blobs is None else blobs,
+        fsync=fsync,
+        territory=folder if blobs is None else None,
+        folder_mode=folder_mode,
+        file_mode=file_mode,
+    )
+    return MediaStore(catalog, kept_in, cleaner=cleaner)
