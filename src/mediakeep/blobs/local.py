@@ -62,10 +62,9 @@ class LocalBlobs(Blobs):
 
     @contextmanager
     def stage(self, source: Source, *, kept: bool = False) -> Iterator[Staged]:
-        name = secrets.token_hex(16)
-        shard = "kept" if kept else name[:2]
         with _failing("write into", self._root):
-            handle, temp = self._open_temp(f"{shard}.{name}")
+            shard, name, handle = self._open_temp(kept)
+        temp = self._temp(shard, name)
         try:
             try:
                 size, digest = _copy(source, handle)
@@ -75,30 +74,34 @@ class LocalBlobs(Blobs):
                 with suppress(OSError):  # what is left is found in tmp by the next sweep
                     os.unlink(temp)
                 raise
-            # From here on the caller decides; if it does not get to, the name in tmp stays to be found.
+            # From here on the caller decides; if it does not get to, the name in tmp is found.
             yield Staged(f"{shard}/{name}", size, digest)
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 os.unlink(temp)
         finally:
             os.close(handle)
 
-    def _open_temp(self, name: str) -> tuple[int, str]:
-        """Return a new file in `tmp`, locked: as long as its writer lives nobody takes it for dead."""
-        folder = os.path.join(self._root, "tmp")
-        temp = os.path.join(folder, name)
+    def _temp(self, shard: str, name: str) -> str:
+        return os.path.join(self._root, "tmp", f"{shard}.{name}")
+
+    def _open_temp(self, kept: bool) -> tuple[str, str, int]:
+        """Return folder and name of a key to be, and its file in `tmp`, locked by its writer."""
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
         while True:
+            name = secrets.token_hex(16)
+            shard = "kept" if kept else name[:2]
+            temp = self._temp(shard, name)
             try:
                 handle = os.open(temp, flags, self._file_mode)
             except FileNotFoundError:
-                self._make_folder(folder)
+                self._make_folder(os.path.dirname(temp))
                 continue
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(handle).st_nlink:
-                    return handle, temp
+                if os.path.lexists(temp):
+                    return shard, name, handle
             except BlockingIOError:
-                pass  # a sweep took it for abandoned before it was locked, and deletes it
+                pass  # a sweep came between the two lines above, and deletes it as abandoned
             except BaseException:
                 os.close(handle)
                 raise
@@ -143,11 +146,13 @@ class LocalBlobs(Blobs):
                 continue
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.path.lexists(temp):
+                    continue  # its writer has just finished
                 key = name.replace(".", "/", 1)
                 yield key if os.path.lexists(os.path.join(self._root, key)) else None
                 os.unlink(temp)
-            except (BlockingIOError, FileNotFoundError):
-                continue  # its writer is at work, or has just finished
+            except BlockingIOError:
+                continue  # its writer is at work
             finally:
                 os.close(handle)
 

@@ -1,0 +1,495 @@
+"""What a catalog and a place for blobs must do, as tests to inherit: for backends of your own too.
+
+    class TestMyCatalog(CatalogContract):
+        def make_catalog(self, clock):
+            return MyCatalog(clock)
+
+pytest collects the inherited `test_…` methods. Nothing here needs pytest itself.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from mediakeep.blobs import Blobs
+from mediakeep.catalogs import Catalog, Clock, Registration
+from mediakeep.errors import RefExpired, RefReleased, UnknownRef
+from mediakeep.model import CleanupPolicy, MediaMeta
+from mediakeep.refs import new_ref
+
+__all__ = ["BlobsContract", "CatalogContract", "FakeClock"]
+
+PATIENCE_SECONDS = 30.0
+"""How long a contract waits for a thread before it calls it stuck."""
+
+
+class FakeClock:
+    """A clock that moves only when it is told to.
+
+    >>> clock = FakeClock(100.0)
+    >>> clock.advance(timedelta(minutes=1))
+    >>> clock()
+    160.0
+    """
+
+    def __init__(self, now: float = 1_767_225_600.0) -> None:  # 2026-01-01T00:00:00Z
+        self.now = now
+
+    def __call__(self) -> float:
+        """Return the time in seconds since the epoch."""
+        return self.now
+
+    def advance(self, by: timedelta | float) -> None:
+        """Move by an amount of time, a timedelta or seconds; a negative one moves back."""
+        self.now += by.total_seconds() if isinstance(by, timedelta) else by
+
+
+class CatalogContract:
+    """What must hold of every catalog. Override `make_catalog`; each test gets a fresh one."""
+
+    OWNED = MediaMeta(filename="cat.jpg", content_type="image/jpeg", source="test")
+    BORROWED = MediaMeta(filename="cat.jpg", cleanup_policy=CleanupPolicy.FORGET_ONLY)
+
+    def make_catalog(self, clock: Clock) -> Catalog:
+        """Return an empty catalog that takes its time from `clock`."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[Catalog, FakeClock]]:
+        clock = FakeClock()
+        catalog = self.make_catalog(clock)
+        try:
+            yield catalog, clock
+        finally:
+            catalog.close()
+
+    # -- refs
+
+    def test_a_ref_is_given_back_as_it_was_written(self) -> None:
+        with self._opened() as (catalog, _):
+            odd = MediaMeta('a"b\n\udcff/../;DROP TABLE refs', "x/y\r\n", "tool:ünïcode 🖼")
+            given = Registration(new_ref(), "a:b", "/m/f", Path("/link/../m/f"), odd, 3)
+            blob = Registration(new_ref(), "a:b", "3f/3fff", None, odd, 4, "ab" * 32)
+            for new in (given, blob):
+                catalog.add(new)
+            assert catalog.get(given.ref) == given
+            assert catalog.get(blob.ref) == blob
+
+    def test_what_is_no_ref_is_unknown(self) -> None:
+        with self._opened() as (catalog, _):
+            live = _add(catalog, "/m/f")
+            for bad in (
+                "",
+                "media://",
+                "media://nonsense",
+                live.upper(),
+                live + " ",
+                live[:-1],
+                live.replace("-", ""),
+                new_ref(),
+                "media://' OR 1=1 --",
+                "\udcff",
+            ):
+                with _raises(UnknownRef):
+                    catalog.get(bad)
+                assert catalog.release(bad).refs == 0
+            assert catalog.get(live)
+
+    def test_a_dead_ref_says_why(self) -> None:
+        with self._opened() as (catalog, clock):
+            released = _add(catalog, "/m/a", scope="s")
+            expired = _add(catalog, "/m/b", scope="s", ttl=1)
+            catalog.release(released)
+            clock.advance(2)
+            catalog.expire(None)
+            with _raises(RefReleased):
+                catalog.get(released)
+            with _raises(RefExpired):
+                catalog.entry(expired)
+            with _raises(RefReleased):
+                catalog.share(released, new_ref(), "t")
+            assert catalog.scopes() == []
+
+    # -- custody
+
+    def test_the_last_ref_condemns_an_owned_location(self) -> None:
+        with self._opened() as (catalog, _):
+            first, second = _add(catalog, "/m/f"), _add(catalog, "/m/f")
+            assert catalog.release(first).condemned == []
+            assert catalog.release(second).condemned == ["/m/f"]
+            assert list(catalog.condemned()) == [("/m/f", 1)]
+            assert catalog.knows("/m/f")
+
+    def test_a_borrowed_location_is_forgotten(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f", meta=self.BORROWED)
+            ended = catalog.release(ref)
+            assert (ended.refs, ended.condemned) == (1, [])
+            assert not catalog.knows("/m/f")
+
+    def test_once_borrowed_a_location_stays_undeletable_until_its_last_ref_ends(self) -> None:
+        with self._opened() as (catalog, _):
+            refs = [_add(catalog, "/m/f", meta=m) for m in (self.OWNED, self.BORROWED, self.OWNED)]
+            assert not catalog.entry(refs[0]).owned
+            assert [catalog.release(ref).condemned for ref in refs] == [[], [], []]
+            assert not catalog.knows("/m/f")
+            assert catalog.release(_add(catalog, "/m/f")).condemned == ["/m/f"]
+
+    def test_an_owning_ref_does_not_make_a_borrowed_location_deletable(self) -> None:
+        with self._opened() as (catalog, _):
+            borrowed = _add(catalog, "/m/f", meta=self.BORROWED)
+            owned = _add(catalog, "/m/f")
+            catalog.release(borrowed)
+            assert catalog.release(owned).condemned == []
+
+    def test_a_shared_ref_keeps_the_location(self) -> None:
+        with self._opened() as (catalog, clock):
+            ref = _add(catalog, "/m/f", scope="a", ttl=5)
+            shared = new_ref()
+            catalog.share(ref, shared, "b")
+            assert catalog.get(shared) == catalog.get(ref)._replace(ref=shared, scope="b")
+            assert catalog.entry(shared).refs == 2
+            clock.advance(6)
+            assert catalog.expire(None).condemned == []
+            assert catalog.release_scope("b").condemned == ["/m/f"]
+
+    # -- scopes
+
+    def test_a_scope_ends_alone_or_with_those_below_it(self) -> None:
+        with self._opened() as (catalog, _):
+            names = ["", "a", "a:", "a:b", "a:b:c", "a;", "ab", "b", "é:ü", "a_", "A:b", "a%"]
+            for name in names:
+                _add(catalog, f"/m/{name}", scope=name)
+            assert catalog.scopes() == sorted(names)
+            assert catalog.release_scope("a").condemned == ["/m/a"]
+            assert catalog.release_scope("a").refs == 0
+            assert sorted(catalog.release_scope("a", nested=True).condemned) == [
+                "/m/a:",
+                "/m/a:b",
+                "/m/a:b:c",
+            ]
+            assert catalog.release_scope("", nested=True).condemned == ["/m/"]
+            assert catalog.scopes() == sorted(["a;", "ab", "b", "é:ü", "a_", "A:b", "a%"])
+
+    def test_entries_come_by_scope_and_age_and_only_those_asked_for(self) -> None:
+        with self._opened() as (catalog, clock):
+            refs = {}
+            for name in ("b", "a:x", "a", "a:x"):
+                refs.setdefault(name, []).append(_add(catalog, f"/m/{name}", scope=name))
+                clock.advance(1)
+            listed = [*refs["a"], *refs["a:x"], *refs["b"]]
+            assert [it.ref for it in catalog.entries()] == listed
+            assert [it.ref for it in catalog.entries("a")] == refs["a"]
+            assert [it.ref for it in catalog.entries("a", nested=True)] == listed[:-1]
+            assert list(catalog.entries("none")) == []
+            entry = next(catalog.entries("a:x"))
+            assert (entry.size, entry.refs, entry.owned) == (1, 2, True)
+            assert entry == catalog.entry(refs["a:x"][0])
+
+    def test_many_entries_come_once_each(self) -> None:
+        with self._opened() as (catalog, clock):
+            refs = []
+            for i in range(1203):
+                refs.append(_add(catalog, f"/m/{i}", scope=f"s{i % 2}"))
+                clock.advance(i % 3 - 1)
+            assert sorted(it.ref for it in catalog.entries()) == sorted(refs)
+            assert len(list(catalog.entries("s0"))) == 602
+
+    # -- time
+
+    def test_a_ref_expires_strictly_after_its_time(self) -> None:
+        with self._opened() as (catalog, clock):
+            own = _add(catalog, "/m/own", ttl=10)
+            aged = _add(catalog, "/m/aged")
+            clock.advance(10)
+            assert catalog.due(10) == 0
+            assert catalog.expire(10).refs == 0
+            clock.advance(0.5)
+            assert catalog.due(None) == 1
+            assert catalog.due(10) == 2
+            assert catalog.expire(None).condemned == ["/m/own"]
+            assert catalog.expire(10).condemned == ["/m/aged"]
+            for ref in (own, aged):
+                with _raises(RefExpired):
+                    catalog.get(ref)
+
+    def test_a_ttl_of_its_own_replaces_the_common_age(self) -> None:
+        with self._opened() as (catalog, clock):
+            ref = _add(catalog, "/m/f", ttl=1000)
+            clock.advance(500)
+            assert catalog.expire(10).refs == 0
+            assert catalog.get(ref)
+
+    def test_expiry_is_bounded_and_comes_to_an_end(self) -> None:
+        with self._opened() as (catalog, clock):
+            for i in range(25):
+                _add(catalog, f"/m/{i}", scope="s", ttl=1 + i % 5)
+            clock.advance(60)
+            counts = []
+            while n := catalog.expire(None, limit=10).refs:
+                counts.append(n)
+            assert counts == [10, 10, 5]
+            assert catalog.stats().refs == 0
+            assert catalog.stats().condemned == 25
+
+    def test_refs_that_ended_early_do_not_expire(self) -> None:
+        with self._opened() as (catalog, clock):
+            kept = _add(catalog, "/m/kept", ttl=5)
+            for i in range(3000):
+                catalog.release(_add(catalog, f"/m/{i}", ttl=3 + i % 4))
+            clock.advance(6)
+            assert catalog.due(None) == 1
+            assert catalog.expire(None).refs == 1
+            with _raises(RefExpired):
+                catalog.get(kept)
+
+    # -- deletion
+
+    def test_reaping_deletes_and_forgets(self) -> None:
+        with self._opened() as (catalog, _):
+            for i in range(700):
+                _add(catalog, f"/m/{i}", scope="s")
+            live = _add(catalog, "/m/live", scope="t")
+            some = catalog.release_scope("s").condemned
+            deleted: list[str] = []
+            reaped = catalog.reap(deleted.append, some[:10])
+            assert (reaped.deleted, reaped.freed, deleted) == (10, 10, some[:10])
+            assert catalog.reap(deleted.append).deleted == 690
+            assert sorted(deleted) == sorted(some)
+            assert catalog.reap(deleted.append, ["/m/live", "/m/0", "/nowhere"]).deleted == 0
+            assert catalog.get(live)
+            assert catalog.stats().condemned == 0
+
+    def test_a_failed_deletion_stays_condemned_and_visible(self) -> None:
+        with self._opened() as (catalog, _):
+            catalog.release(_add(catalog, "/m/f"))
+
+            def refuse(location: str) -> None:
+                raise PermissionError(13, "Permission denied", location)
+
+            for attempts in (1, 2):
+                (failure,) = catalog.reap(refuse).failed
+                assert (failure.location, failure.attempts) == ("/m/f", attempts)
+                assert "Permission denied" in failure.reason
+                assert catalog.stats().failed == (failure,)
+            assert catalog.reap(lambda _: None).deleted == 1
+            assert catalog.stats().failed == ()
+
+    def test_a_registration_revives_what_is_condemned(self) -> None:
+        with self._opened() as (catalog, _):
+            catalog.release(_add(catalog, "/m/f"))
+            ref = _add(catalog, "/m/f", meta=self.BORROWED)
+            assert catalog.reap(_never).deleted == 0
+            assert not catalog.entry(ref).owned
+            assert catalog.stats().condemned == 0
+
+    def test_a_registration_that_does_not_verify_changes_nothing(self) -> None:
+        with self._opened() as (catalog, _):
+            catalog.release(_add(catalog, "/m/f"))
+
+            def missing() -> None:
+                raise FileNotFoundError
+
+            with _raises(FileNotFoundError):
+                catalog.add(_new("/m/f", meta=self.BORROWED), verify=missing)
+            assert catalog.stats().refs == 0
+            assert list(catalog.condemned()) == [("/m/f", 1)]
+            assert catalog.reap(lambda _: None).deleted == 1
+
+    def test_a_registration_waits_for_the_deletion_of_its_location_and_for_no_other(self) -> None:
+        with self._opened() as (catalog, _):
+            catalog.release(_add(catalog, "/m/f"))
+            there = [True]
+            seen: list[bool] = []
+            same = threading.Thread(
+                target=lambda: catalog.add(_new("/m/f"), verify=lambda: seen.append(there[0]))
+            )
+            other = threading.Thread(target=lambda: catalog.add(_new("/m/g"), verify=lambda: None))
+
+            def delete(_: str) -> None:
+                same.start()
+                other.start()
+                other.join(PATIENCE_SECONDS)
+                assert not other.is_alive(), "a registration elsewhere waited for this deletion"
+                assert seen == [], "a registration looked at the file while it was being deleted"
+                there[0] = False
+
+            assert catalog.reap(delete).deleted == 1
+            same.join(PATIENCE_SECONDS)
+            assert seen == [False]
+
+    def test_two_reapers_do_not_delete_the_same_location(self) -> None:
+        with self._opened() as (catalog, _):
+            catalog.release(_add(catalog, "/m/f"))
+
+            def delete(_: str) -> None:
+                assert catalog.reap(_never).deleted == 0
+
+            assert catalog.reap(delete).deleted == 1
+
+    def test_refs_can_be_looked_up_and_ended_while_a_deletion_is_slow(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/live", scope="s")
+            catalog.release(_add(catalog, "/m/f"))
+
+            def delete(_: str) -> None:
+                worker = threading.Thread(
+                    target=lambda: (catalog.get(ref), catalog.release(ref), catalog.stats())
+                )
+                worker.start()
+                worker.join(PATIENCE_SECONDS)
+                assert not worker.is_alive(), "a slow deletion kept others waiting"
+
+            assert catalog.reap(delete).deleted == 1
+            with _raises(RefReleased):
+                catalog.get(ref)
+
+    # -- numbers
+
+    def test_stats_count_what_there_is(self) -> None:
+        with self._opened() as (catalog, clock):
+            assert catalog.stats().oldest is None
+            ref = _add(catalog, "/m/a", scope="x", size=10)
+            clock.advance(5)
+            catalog.share(ref, new_ref(), "x")
+            catalog.share(ref, new_ref(), "y")
+            _add(catalog, "/m/b", scope="y", size=7, meta=self.BORROWED)
+            catalog.release(_add(catalog, "/m/c", size=5))
+            stats = catalog.stats(by_scope=True)
+            assert (stats.refs, stats.scopes, stats.files, stats.size) == (4, 2, 2, 17)
+            assert (stats.owned, stats.borrowed) == (1, 1)
+            assert (stats.condemned, stats.condemned_size) == (1, 5)
+            assert stats.oldest is not None
+            assert stats.oldest.timestamp() == clock.now - 5
+            by_scope = {name: (it.refs, it.files, it.size) for name, it in stats.by_scope.items()}
+            assert by_scope == {"x": (2, 1, 10), "y": (2, 2, 17)}
+
+
+class BlobsContract:
+    """What must hold of every place for bytes. Override `make_blobs`; each test gets a fresh one."""
+
+    def make_blobs(self) -> Blobs:
+        """Return an empty place."""
+        raise NotImplementedError
+
+    @contextmanager
+    def _opened(self) -> Iterator[Blobs]:
+        blobs = self.make_blobs()
+        try:
+            yield blobs
+        finally:
+            blobs.close()
+
+    def test_bytes_come_back_from_every_kind_of_source(self) -> None:
+        import hashlib
+        import io
+
+        data = bytes(range(256)) * 9000
+        sources: list[Callable[[], object]] = [
+            lambda: data,
+            lambda: bytearray(data),
+            lambda: memoryview(data),
+            lambda: io.BytesIO(data),
+            lambda: iter([data[:1], b"", data[1:70000], memoryview(data)[70000:]]),
+        ]
+        with self._opened() as blobs:
+            for source in sources:
+                with blobs.stage(source()) as staged:  # type: ignore[arg-type]
+                    pass
+                assert (staged.size, staged.sha256) == (
+                    len(data),
+                    hashlib.sha256(data).hexdigest(),
+                )
+                assert blobs.path(staged.key).read_bytes() == data
+                with blobs.open(staged.key) as file:
+                    assert file.read() == data
+
+    def test_a_key_is_never_given_twice_and_comes_back_from_its_path(self) -> None:
+        with self._opened() as blobs:
+            keys = set()
+            for _ in range(50):
+                with blobs.stage(b"same") as staged:
+                    keys.add(staged.key)
+            assert len(keys) == 50
+            assert set(blobs.scan()) == keys
+            for key in keys:
+                assert blobs.key(str(blobs.path(key))) == key
+
+    def test_a_source_that_fails_leaves_nothing(self) -> None:
+        def broken() -> Iterator[bytes]:
+            yield b"half"
+            raise ZeroDivisionError
+
+        with self._opened() as blobs:
+            with _raises(ZeroDivisionError), blobs.stage(broken()):
+                pass
+            with _raises(TypeError), blobs.stage(iter([b"x", "text"])):  # type: ignore[list-item]
+                pass
+            assert list(blobs.scan()) == []
+            assert list(blobs.abandoned()) == []
+
+    def test_bytes_whose_block_did_not_end_well_are_found_as_abandoned(self) -> None:
+        with self._opened() as blobs:
+            with _raises(ZeroDivisionError), blobs.stage(b"x") as staged:
+                assert list(blobs.abandoned()) == [], "its writer is still at work"
+                raise ZeroDivisionError
+            found = []
+            for key in blobs.abandoned():
+                found.append(key)
+                assert key is not None
+                blobs.delete(key)
+            assert found == [staged.key]
+            assert list(blobs.scan()) == []
+            assert list(blobs.abandoned()) == []
+
+    def test_deleting_is_final_and_repeatable(self) -> None:
+        with self._opened() as blobs:
+            with blobs.stage(b"x") as staged:
+                pass
+            for _ in range(2):
+                blobs.delete(staged.key)
+                assert list(blobs.scan()) == []
+            with _raises(FileNotFoundError):
+                blobs.open(staged.key)
+
+    def test_kept_bytes_are_not_deleted(self) -> None:
+        blobs = self.make_blobs()
+        with blobs.stage(b"x", kept=True) as staged:
+            path = blobs.path(staged.key)
+        blobs.delete(staged.key)
+        blobs.close()
+        assert path.read_bytes() == b"x"
+
+
+def _new(location: str, scope: str = "s", meta: MediaMeta | None = None, size: int = 1) -> Registration:
+    meta = CatalogContract.OWNED if meta is None else meta
+    return Registration(new_ref(), scope, location, Path(location), meta, size)
+
+
+def _add(
+    catalog: Catalog,
+    location: str,
+    *,
+    scope: str = "s",
+    meta: MediaMeta | None = None,
+    size: int = 1,
+    ttl: float | None = None,
+) -> str:
+    new = _new(location, scope, meta, size)
+    catalog.add(new, ttl=ttl)
+    return new.ref
+
+
+def _never(location: str) -> None:
+    raise AssertionError(f"{location} was deleted")
+
+
+@contextmanager
+def _raises(expected: type[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except expected:
+        return
+    raise AssertionError(f"{expected.__name__} was not raised")
