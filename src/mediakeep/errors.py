@@ -39,6 +39,12 @@ class RefReleased(UnknownRef):
     reason = "was released: store the file again, or share the ref before its scope ends"
 
 
+class RefReconciled(RefReleased):
+    """The ref was live once, and was ended because its file had gone without it."""
+
+    reason = "was ended by a reconcile, because its file was gone: store the file again"
+
+
 class RefExpired(UnknownRef):
     """The ref was live once and outlived its time to live."""
 
@@ -72,6 +78,10 @@ class TypeNotAllowed(MediaError, ValueError):
 
 class QuotaExceeded(MediaError):
     """A scope or the store is full."""
+
+
+class StillLeased(MediaError):
+    """A lease keeps a file that was to be deleted at once."""
 
 
 class CatalogError(MediaError):

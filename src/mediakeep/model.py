@@ -95,6 +95,93 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may come in; None means no limit. Sizes are bytes.
+
+    Whatever the books name counts, once per file: owned, borrowed and condemned. What does not fit is
+    refused; nothing is ever thrown out to make room.
+
+    Raises:
+        ValueError: a limit is not a positive whole number.
+    """
+
+    max_file_bytes: int | None = None
+    max_scope_bytes: int | None = None
+    max_store_bytes: int | None = None
+    max_store_files: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            limit = getattr(self, name)
+            if limit is not None and not (type(limit) is int and limit > 0):
+                raise ValueError(f"{name} must be a positive whole number, not {limit!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One line of the store's journal: what ended or was deleted, when, why, and by which process.
+
+    A ref has one line when it ends (`what` is `released`, `expired` or `reconciled`). A file has one
+    when it is `deleted`, and one when deleting it first `failed` (`error` says how); `ref` and `scope`
+    are then those of the last ref that had named it.
+    """
+
+    at: datetime
+    what: str
+    ref: str
+    scope: str
+    location: str
+    size: int
+    by: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What became of one file of an erased scope: `deleted`, or why it was `kept` or `failed`."""
+
+    location: str
+    size: int
+    refs: int
+    """How many refs of the scope named it."""
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it should be, and what mends it.
+
+    `kind` is `missing`, `size` or `sha256` (a file that the books name), `orphan` (a blob that nothing
+    names), `temp` (left by a writer that died), `condemned` (waits for its deletion), `lease` (lapsed)
+    or `books` (the catalog contradicts itself). `subject` is a location, a ref or a table.
+    """
+
+    kind: str
+    subject: str
+    reason: str
+    remedy: str
+    mended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileReport:
+    """What a reconcile found: the first findings, and how many of each kind there were in all."""
+
+    blobs: int = 0
+    """How many blobs were looked at."""
+    locations: int = 0
+    """How many locations of the catalog were looked at."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    mended: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is nothing left to mend."""
+        return sum(self.counts.values()) == self.mended
+
+
+@dataclass(frozen=True, slots=True)
 class FailedDeletion:
     """Bytes that should be gone and are not, because the last attempt to delete them failed."""
 
@@ -118,8 +205,8 @@ class Stats:
 
     `files` counts locations with a live ref, each either `owned` or `borrowed`. `condemned` ones have
     no ref left and still wait for their deletion, because a lease holds them or because deleting
-    failed (`failed` names each of these, at most the first 1,000). `leased` counts locations that a
-    live lease holds.
+    failed (`failed` names each of these, at most the first 1,000). `leases` counts the live leases and
+    `leased` the locations that they hold.
     """
 
     refs: int = 0
@@ -130,6 +217,7 @@ class Stats:
     borrowed: int = 0
     condemned: int = 0
     condemned_size: int = 0
+    leases: int = 0
     leased: int = 0
     oldest: datetime | None = None
     failed: tuple[FailedDeletion, ...] = ()

@@ -1,12 +1,15 @@
 """From a word to a store: `open_store`."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.catalogs import Clock
 from mediakeep.cleaner import MediaCleanerConfig
 from mediakeep.errors import CatalogError
+from mediakeep.leases import LEASE_SECONDS
+from mediakeep.model import Limits
 from mediakeep.store import FileMediaStore, MediaStore
 
 
@@ -16,7 +19,10 @@ def open_store(
     blobs: str | os.PathLike[str] | None = None,
     cleaner: MediaCleanerConfig | None = None,
     clock: Clock | None = None,
+    limits: Limits | None = None,
     fsync: bool = True,
+    default_ttl: timedelta | float | None = None,
+    lease_seconds: float = LEASE_SECONDS,
     timeout: float = 60.0,
     folder_mode: int = 0o700,
     file_mode: int = 0o600,
@@ -31,8 +37,11 @@ def open_store(
         blobs: another folder for the bytes; it must then be given each time.
         cleaner: when refs get too old, and how often `start` has the store swept.
         clock: gives the time in seconds since the epoch.
+        limits: how much may come in.
         fsync: whether what returned survives a loss of power. Without it everything still survives the
             death of the process.
+        default_ttl: how long a ref lives that is given no ttl of its own, as a timedelta or in seconds.
+        lease_seconds: how long a lease outlives a process that died with it.
         timeout: how many seconds a writer waits for its turn among threads and processes.
         folder_mode: permissions of the folders it makes.
         file_mode: permissions of the files it makes.
@@ -52,7 +61,9 @@ def open_store(
     """
     place = os.fsdecode(where)
     if place == "memory:":
-        return FileMediaStore(cleaner=cleaner, clock=clock, root=blobs)
+        return FileMediaStore(
+            cleaner=cleaner, clock=clock, root=blobs, limits=limits, default_ttl=default_ttl
+        )
     if not place or "://" in place or (place.endswith(":") and os.sep not in place):
         raise ValueError(f"{place!r} is no store: give a folder, or 'memory:'")
     # Only here, so that a store in memory never pays for SQLite.
@@ -71,4 +82,11 @@ def open_store(
         folder_mode=folder_mode,
         file_mode=file_mode,
     )
-    return MediaStore(catalog, kept_in, cleaner=cleaner)
+    return MediaStore(
+        catalog,
+        kept_in,
+        cleaner=cleaner,
+        limits=limits,
+        default_ttl=default_ttl,
+        lease_seconds=lease_seconds,
+    )

@@ -17,16 +17,19 @@ class MediaScope:
     """A view of a store that stores into one scope, and releases it at the end of its block.
 
     It releases everything in that scope, whoever stored it, and also when the block ends by an
-    exception. From then on it refuses to store. Scopes below it are left alone unless `nested` is set.
-    Safe from any thread: what another thread is storing while the block ends is either released with the
-    rest or refused.
+    exception, unless `keep_on_error` is set. From then on it refuses to store. Scopes below it are left
+    alone unless `nested` is set. Safe from any thread: what another thread is storing while the block
+    ends is either released with the rest or refused.
     """
 
-    __slots__ = ("_closed", "_nested", "_store", "name")
+    __slots__ = ("_closed", "_keep_on_error", "_nested", "_store", "name")
 
-    def __init__(self, store: "MediaStore", name: str, *, nested: bool = False) -> None:
+    def __init__(
+        self, store: "MediaStore", name: str, *, nested: bool = False, keep_on_error: bool = False
+    ) -> None:
         self._store = store
         self._nested = nested
+        self._keep_on_error = keep_on_error
         self._closed = False
         self.name = name
 
@@ -77,7 +80,10 @@ class MediaScope:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if kind is not None and self._keep_on_error:
+            self._closed = True
+        else:
+            self.close()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

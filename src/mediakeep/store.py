@@ -11,7 +11,9 @@ The orders, and what a crash between two steps leaves:
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -21,21 +23,28 @@ from typing import BinaryIO, Self
 
 from mediakeep.blobs import Blobs, Source
 from mediakeep.blobs.temporary import TemporaryBlobs
-from mediakeep.catalogs import Catalog, Clock, Reaped, Registration
+from mediakeep.catalogs import Catalog, Clock, Reaped, Registration, Use, check_room
 from mediakeep.catalogs.memory import MemoryCatalog
 from mediakeep.cleaner import Cleaner, MediaCleanerConfig
-from mediakeep.errors import BlobError, MediaMissing
+from mediakeep.errors import BlobError, MediaMissing, StillLeased, TooLarge
 from mediakeep.files import Remover, check_still_there, look, open_regular
+from mediakeep.leases import LEASE_SECONDS, Heartbeat, Lease
 from mediakeep.model import (
     NO_META,
     CleanupPolicy,
     Entry,
+    Erased,
+    Finding,
+    Limits,
     Media,
     MediaMeta,
+    Receipt,
+    ReconcileReport,
     Stats,
     SweepReport,
     seconds_of,
 )
+from mediakeep.reconciling import Reconciler
 from mediakeep.refs import new_ref
 from mediakeep.scope import MediaScope
 
@@ -53,15 +62,43 @@ class MediaStore:
         catalog: the books.
         blobs: where `put` keeps bytes.
         cleaner: when refs get too old, and how often `start` has the store swept.
+        limits: how much may come in.
+        default_ttl: how long a ref lives that is given no ttl of its own, as a timedelta or in seconds;
+            so that a scope that nobody releases ends too.
+        lease_seconds: how long a lease outlives a process that died with it.
+
+    Raises:
+        ValueError: a time is not a positive one.
     """
 
-    __slots__ = ("_blobs", "_catalog", "_cleaner", "_max_age", "_never_expires")
+    __slots__ = (
+        "_blobs",
+        "_catalog",
+        "_cleaner",
+        "_default_ttl",
+        "_heartbeat",
+        "_lease_seconds",
+        "_limits",
+        "_max_age",
+        "_never_expires",
+    )
 
     def __init__(
-        self, catalog: Catalog, blobs: Blobs, *, cleaner: MediaCleanerConfig | None = None
+        self,
+        catalog: Catalog,
+        blobs: Blobs,
+        *,
+        cleaner: MediaCleanerConfig | None = None,
+        limits: Limits | None = None,
+        default_ttl: timedelta | float | None = None,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
+        self._limits = limits
+        self._default_ttl = None if default_ttl is None else seconds_of("default_ttl", default_ttl)
+        self._lease_seconds = seconds_of("lease_seconds", lease_seconds)
+        self._heartbeat = Heartbeat(catalog, lease_seconds) if catalog.leases_lapse else None
         self._cleaner = None if cleaner is None else Cleaner(cleaner, self.clean_expired)
         age = timedelta(0) if cleaner is None else cleaner.max_age
         self._max_age = age.total_seconds() if age > timedelta(0) else None
@@ -95,11 +132,14 @@ class MediaStore:
         Raises:
             MediaMissing: there is no such file.
             NotAFile: it is a directory, a device, a socket or a FIFO, or one of the store's own files.
+            TooLarge, QuotaExceeded: it is more than the store's limits allow.
             ValueError: `scope` or `ttl` cannot be one.
         """
         path = os.fsdecode(local_path)
-        seconds = _checked(meta, scope, ttl)
+        seconds = self._checked(meta, scope, ttl)
         found = look(path)
+        if self._limits is not None:
+            self._admit_file(found.size)
         location = self._blobs.key(found.location)
         given = None
         if location is None:
@@ -110,6 +150,7 @@ class MediaStore:
             Registration(ref, scope, location, given, meta, found.size),
             ttl=seconds,
             verify=partial(check_still_there, found.location),
+            limits=self._limits,
         )
         return ref
 
@@ -137,17 +178,20 @@ class MediaStore:
         Raises:
             BlobError: the bytes cannot be written. What reading `source` raises passes through. Nothing
                 is kept of what was read.
+            TooLarge, QuotaExceeded: the bytes are more than the store's limits allow.
             TypeError: `source` gives no bytes.
             ValueError: `scope` or `ttl` cannot be one.
         """
-        seconds = _checked(meta, scope, ttl)
+        seconds = self._checked(meta, scope, ttl)
         ref = new_ref()
         kept = meta.cleanup_policy is CleanupPolicy.FORGET_ONLY
+        admit = None if self._limits is None else self._admitting(self._limits)
         try:
-            with self._blobs.stage(source, kept=kept) as staged:
+            with self._blobs.stage(source, kept=kept, admit=admit) as staged:
                 self._catalog.add(
                     Registration(ref, scope, staged.key, None, meta, staged.size, staged.sha256),
                     ttl=seconds,
+                    limits=self._limits,
                 )
         except BaseException:
             self._settle_abandoned_quietly()
@@ -162,19 +206,55 @@ class MediaStore:
 
         Raises:
             UnknownRef: `ref` is not live.
+            QuotaExceeded: `scope` would have more than the store's limits allow.
         """
-        seconds = _checked(NO_META, scope, ttl)
+        seconds = self._checked(NO_META, scope, ttl)
         new = new_ref()
-        self._catalog.share(ref, new, scope, ttl=seconds)
+        self._catalog.share(ref, new, scope, ttl=seconds, limits=self._limits)
         return new
 
-    def scope(self, name: str, *, nested: bool = False) -> MediaScope:
+    def scope(self, name: str, *, nested: bool = False, keep_on_error: bool = False) -> MediaScope:
         """Return a view that stores into the scope `name` and releases it at the end of its block.
 
-        With `nested` the scopes below it (`name:…`) are released with it.
+        With `nested` the scopes below it (`name:…`) are released with it. With `keep_on_error` nothing
+        is released when the block ends by an exception.
         """
-        _checked(NO_META, name, None)
-        return MediaScope(self, name, nested=nested)
+        self._checked(NO_META, name, None)
+        return MediaScope(self, name, nested=nested, keep_on_error=keep_on_error)
+
+    def _admit_file(self, size: int) -> None:
+        most = None if self._limits is None else self._limits.max_file_bytes
+        if most is not None and size > most:
+            raise TooLarge(
+                f"it has {size} bytes or more, and a file may have {most} (max_file_bytes): "
+                "send a smaller one, or raise the limit"
+            )
+
+    def _admitting(self, limits: Limits) -> Callable[[int], None]:
+        """Return what refuses bytes as they come, before they fill the disk.
+
+        The catalog has the last word: two writers may both be let in here, and not both there.
+        """
+        before = self._catalog.use()
+
+        def admit(size: int) -> None:
+            self._admit_file(size)
+            check_room(limits, before, Use(before.files + 1, before.size + size))
+
+        return admit
+
+    def _checked(self, meta: MediaMeta, scope: str, ttl: timedelta | float | None) -> float | None:
+        """Return the ttl in seconds, or refuse what cannot be written down."""
+        if not isinstance(meta, MediaMeta):
+            raise TypeError(f"meta must be a MediaMeta, not {meta!r}")
+        if not isinstance(scope, str):
+            raise TypeError(f"scope must be a str, not {scope!r}")
+        if not scope.isascii():
+            try:
+                scope.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"scope {scope!r} is not valid Unicode: {error.reason}") from None
+        return self._default_ttl if ttl is None else seconds_of("ttl", ttl)
 
     # -- out
 
@@ -210,6 +290,41 @@ class MediaStore:
         except OSError as error:
             raise BlobError(f"cannot read {str(path)!r} ({ref}): {error.strerror}") from error
 
+    def lease(self, ref: str) -> Lease:
+        """Return a hold on the file of `ref`: a context manager that gives its path and meta.
+
+        While its block is open nothing deletes the file, whatever ends meanwhile, in any process. When
+        the block ends and nothing else needs the file, it goes at once. Leases nest, and may end in
+        another thread than they began. In a folder store a lease is renewed while the block is open;
+        that of a process that died lapses after `lease_seconds`.
+
+        Raises (on entering the block):
+            UnknownRef: the ref is not live.
+
+        >>> with FileMediaStore() as store:
+        ...     ref = store.put(b"hello", scope="turn")
+        ...     with store.lease(ref) as media:
+        ...         store.release_all("turn")
+        ...         media.path.read_text()
+        ...     media.path.exists()
+        'hello'
+        False
+        """
+        return Lease(self, ref)
+
+    def _begin_lease(self, ref: str) -> tuple[int, Media]:
+        number, found = self._catalog.lease(ref, self._lease_seconds)
+        if self._heartbeat is not None:
+            self._heartbeat.add(number)
+        return number, Media(found.path or self._blobs.path(found.location), found.meta)
+
+    def _end_lease(self, number: int) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.remove(number)
+        waiting = self._catalog.end_lease(number).condemned
+        if waiting:
+            self._reap(waiting)
+
     def read_bytes(self, ref: str) -> bytes:
         """Return all bytes of the file; raises as `open` does."""
         with self.open(ref) as file:
@@ -238,6 +353,14 @@ class MediaStore:
         """Return the store in numbers; with `by_scope` also those of each scope."""
         return self._catalog.stats(by_scope=by_scope)
 
+    def history(self, ref: str | None = None, *, scope: str | None = None) -> Iterator[Receipt]:
+        """Yield the journal, oldest line first: all of it, or what concerns a ref or a scope.
+
+        That of a ref tells when and why it ended, and what became of its file. A folder store's journal
+        goes back a week, that in memory 4,096 lines.
+        """
+        return self._catalog.history(ref, scope)
+
     # -- ends
 
     def release(self, ref: str) -> bool:
@@ -254,6 +377,54 @@ class MediaStore:
         in `stats`, and tried again by every sweep.
         """
         self._reap(self._catalog.release_scope(scope, nested=nested).condemned)
+
+    def erase(self, scope: str, *, wait: timedelta | float | None = None) -> tuple[Erased, ...]:
+        """End `scope` and those below it, delete their files at once, and tell what became of each.
+
+        For a user's request to be forgotten. A file stays where it is borrowed, or where a ref of
+        another scope still names it; the report says so.
+
+        Args:
+            scope: the scope; nested ones end with it.
+            wait: how long to wait for leases that hold a file. The refs have ended then, so that no
+                new lease can begin.
+
+        Raises:
+            StillLeased: a lease holds a file. Without `wait` nothing has changed; with it the refs have
+                ended, and the file goes when its lease ends.
+        """
+        owned: dict[str, Entry] = {}
+        refs: Counter[str] = Counter()
+        for entry in self.entries(scope, nested=True):
+            refs[entry.location] += 1
+            owned[entry.location] = entry
+        ended = self._catalog.release_scope(scope, nested=True, refuse_leased=wait is None)
+        reasons = {it.location: it.reason for it in self._reap(ended.condemned).failed}
+        if wait is not None:
+            self._await_leases(ended.condemned, seconds_of("wait", wait), reasons)
+        condemned = set(ended.condemned)
+
+        def result(entry: Entry) -> str:
+            if entry.location in reasons:
+                return f"failed: {reasons[entry.location]}"
+            if entry.location in condemned:
+                return "deleted"
+            return "kept: borrowed" if not entry.owned else "kept: another scope has a ref of it"
+
+        return tuple(
+            Erased(name, entry.size, refs[name], result(entry)) for name, entry in owned.items()
+        )
+
+    def _await_leases(self, locations: list[str], seconds: float, reasons: dict[str, str]) -> None:
+        deadline = time.monotonic() + seconds
+        while left := [it for it in locations if it not in reasons and self._catalog.knows(it)]:
+            if time.monotonic() > deadline:
+                raise StillLeased(
+                    f"{left[0]!r} is still held by a lease after {seconds:g} s: its refs have ended, "
+                    "and it goes when its lease ends"
+                )
+            time.sleep(0.02)
+            reasons |= {it.location: it.reason for it in self._reap(left).failed}
 
     def clean_expired(self) -> int:
         """Sweep, and return how many refs ended.
@@ -278,6 +449,7 @@ class MediaStore:
         expired = 0
         while ended := self._catalog.expire(self._max_age).refs:
             expired += ended
+        self._catalog.forget_lapsed()
         reaped = self._reap()
         temps = self._settle_abandoned()
         if expired or reaped.deleted or temps:
@@ -328,6 +500,45 @@ class MediaStore:
         except Exception as error:
             logger.warning("left to the next sweep: %s", error)
 
+    def reconcile(
+        self,
+        dry_run: bool = True,
+        *,
+        deep: bool = False,
+        grace: timedelta | float = timedelta(hours=1),
+        force: bool = False,
+        tell: Callable[[Finding], object] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> ReconcileReport:
+        """Compare the catalog with what is on disk; with `dry_run=False` mend what can be mended.
+
+        The store may be in use meanwhile. Mending deletes blobs that nothing names, ends refs whose file
+        is gone, and puts the catalog right where it contradicts itself. Damaged files are reported only.
+
+        Args:
+            dry_run: change nothing.
+            deep: also read every blob and compare its sha256, and let SQLite check its file.
+            grace: how old a blob must be before it counts as one that nothing names.
+            force: mend also where most of the blobs would be deleted, or most refs would end.
+            tell: hears of every finding; the report holds the first 1,000.
+            progress: hears now and then how many of about how many places have been looked at.
+
+        Raises:
+            MediaError: mending would delete most blobs or end the refs of most files, as after the loss
+                of a catalog or of a mount. Nothing is changed.
+        """
+        reconciler = Reconciler(
+            self._catalog,
+            self._blobs,
+            reap=self._reap,
+            settle=self._settle_abandoned,
+            deep=deep,
+            grace=grace.total_seconds() if isinstance(grace, timedelta) else grace,
+            tell=tell,
+            progress=progress,
+        )
+        return reconciler.check() if dry_run else reconciler.mend(force=force)
+
     # -- time and end
 
     def start(self) -> None:
@@ -346,6 +557,8 @@ class MediaStore:
     def close(self) -> None:
         """Stop the cleaner and give back what the store holds. Refs of a folder store stay."""
         self.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         self._catalog.close()
         self._blobs.close()
 
@@ -371,6 +584,8 @@ class FileMediaStore(MediaStore):
         cleaner: when refs get too old, and how often `start` has the store swept.
         clock: gives the time in seconds; by default one that setting the machine's clock cannot move.
         root: where `put` makes its folder; default :func:`temp_dir`.
+        limits: how much may come in.
+        default_ttl: how long a ref lives that is given no ttl of its own.
 
     >>> with FileMediaStore() as store:
     ...     ref = store.put(b"hello", MediaMeta(filename="hello.txt"), scope="chat:1")
@@ -390,19 +605,13 @@ class FileMediaStore(MediaStore):
         cleaner: MediaCleanerConfig | None = None,
         clock: Clock | None = None,
         root: str | os.PathLike[str] | None = None,
+        limits: Limits | None = None,
+        default_ttl: timedelta | float | None = None,
     ) -> None:
-        super().__init__(MemoryCatalog(clock), TemporaryBlobs(root), cleaner=cleaner)
-
-
-def _checked(meta: MediaMeta, scope: str, ttl: timedelta | float | None) -> float | None:
-    """Return the ttl in seconds, or refuse what cannot be written down."""
-    if not isinstance(meta, MediaMeta):
-        raise TypeError(f"meta must be a MediaMeta, not {meta!r}")
-    if not isinstance(scope, str):
-        raise TypeError(f"scope must be a str, not {scope!r}")
-    if not scope.isascii():
-        try:
-            scope.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"scope {scope!r} is not valid Unicode: {error.reason}") from None
-    return None if ttl is None else seconds_of("ttl", ttl)
+        super().__init__(
+            MemoryCatalog(clock),
+            TemporaryBlobs(root),
+            cleaner=cleaner,
+            limits=limits,
+            default_ttl=default_ttl,
+        )

@@ -1,12 +1,12 @@
 """The bytes: places that keep what they are given under a fresh, unguessable key. They know no refs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Blobs", "Source", "Staged"]
+__all__ = ["Admit", "Blob", "Blobs", "Source", "Staged"]
 
 Source = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
 """What can be put: bytes, a binary stream that is read to its end, or the chunks one by one."""
@@ -20,6 +20,20 @@ class Staged(NamedTuple):
     sha256: str
 
 
+class Blob(NamedTuple):
+    """Bytes that are there, as a scan finds them."""
+
+    key: str
+    size: int
+    modified_at: float
+    """In seconds since the epoch, by the clock of the place."""
+    kept: bool
+
+
+Admit = Callable[[int], object]
+"""Hears how many bytes have come so far, before they are written; refuses them by raising."""
+
+
 class Blobs(ABC):
     """An abstract place for bytes; :class:`mediakeep.testing.BlobsContract` says what must hold.
 
@@ -29,7 +43,9 @@ class Blobs(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def stage(self, source: Source, *, kept: bool = False) -> AbstractContextManager[Staged]:
+    def stage(
+        self, source: Source, *, kept: bool = False, admit: Admit | None = None
+    ) -> AbstractContextManager[Staged]:
         """Take custody of the bytes of `source`; a context manager that gives their key.
 
         On entry the bytes are complete and durable. The caller then names the key in a catalog and
@@ -37,8 +53,8 @@ class Blobs(ABC):
         `kept` are never deleted by the place itself, whatever becomes of its owner.
 
         Raises:
-            BlobError: the place fails. What reading `source` raises passes through as it is. Either way
-                nothing is left behind.
+            BlobError: the place fails. What reading `source` or `admit` raises passes through as it is.
+                Either way nothing is left behind.
         """
 
     @abstractmethod
@@ -70,8 +86,16 @@ class Blobs(ABC):
         """Delete the bytes; no error if they are gone, `OSError` if they cannot be deleted."""
 
     @abstractmethod
-    def scan(self) -> Iterator[str]:
-        """Yield every key that has bytes, in no order."""
+    def scan(self) -> Iterator[Blob]:
+        """Yield all blobs, in the order of their keys; what comes and goes meanwhile may be missed."""
+
+    @abstractmethod
+    def being_written(self, key: str) -> bool:
+        """Return whether the bytes of `key` still wait for their writer to name them in a catalog."""
+
+    @abstractmethod
+    def leftovers(self) -> Iterator[str]:
+        """Yield a name for each of what `abandoned` would yield, and touch nothing."""
 
     @abstractmethod
     def close(self) -> None:

@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mediakeep.blobs import Blobs, Source, Staged
+from mediakeep.blobs import Admit, Blob, Blobs, Source, Staged
 from mediakeep.errors import BlobError, NotAFile
 
 CHUNK = 1 << 20
 """How many bytes are read from a stream at a time."""
 
+_SHARD = re.compile(r"[0-9a-f]{2}|kept")
 _KEY = re.compile(r"([0-9a-f]{2}|kept)/[0-9a-f]{32}")
 
 
@@ -61,13 +62,15 @@ class LocalBlobs(Blobs):
     # -- in
 
     @contextmanager
-    def stage(self, source: Source, *, kept: bool = False) -> Iterator[Staged]:
+    def stage(
+        self, source: Source, *, kept: bool = False, admit: Admit | None = None
+    ) -> Iterator[Staged]:
         with _failing("write into", self._root):
             shard, name, handle = self._open_temp(kept)
         temp = self._temp(shard, name)
         try:
             try:
-                size, digest = _copy(source, handle)
+                size, digest = _copy(source, handle, admit)
                 with _failing("write", temp):
                     self._publish(handle, temp, shard, name)
             except BaseException:
@@ -133,6 +136,19 @@ class LocalBlobs(Blobs):
     # -- left behind
 
     def abandoned(self) -> Iterator[str | None]:
+        for name, temp in self._dead_writers():
+            key = name.replace(".", "/", 1)
+            yield key if os.path.lexists(os.path.join(self._root, key)) else None
+            os.unlink(temp)
+
+    def leftovers(self) -> Iterator[str]:
+        return (f"tmp/{name}" for name, _ in self._dead_writers())
+
+    def being_written(self, key: str) -> bool:
+        return os.path.lexists(self._temp(*key.split("/")))
+
+    def _dead_writers(self) -> Iterator[tuple[str, str]]:
+        """Yield name and path of each file in `tmp` whose writer is dead, locked meanwhile."""
         folder = os.path.join(self._root, "tmp")
         try:
             names = os.listdir(folder)
@@ -146,11 +162,8 @@ class LocalBlobs(Blobs):
                 continue
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not os.path.lexists(temp):
-                    continue  # its writer has just finished
-                key = name.replace(".", "/", 1)
-                yield key if os.path.lexists(os.path.join(self._root, key)) else None
-                os.unlink(temp)
+                if os.path.lexists(temp):  # else its writer has just finished
+                    yield name, temp
             except BlockingIOError:
                 continue  # its writer is at work
             finally:
@@ -180,30 +193,40 @@ class LocalBlobs(Blobs):
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._root, key))
 
-    def scan(self) -> Iterator[str]:
+    def scan(self) -> Iterator[Blob]:
         try:
-            shards = os.listdir(self._root)
+            shards = sorted(os.listdir(self._root))
         except FileNotFoundError:
             return
         for shard in shards:
-            if shard != "tmp":
-                with (
-                    suppress(NotADirectoryError),
-                    os.scandir(os.path.join(self._root, shard)) as them,
-                ):
-                    yield from (f"{shard}/{blob.name}" for blob in them)
+            if _SHARD.fullmatch(shard):
+                yield from self._scan(shard)
+
+    def _scan(self, shard: str) -> Iterator[Blob]:
+        found = []
+        with os.scandir(os.path.join(self._root, shard)) as them:
+            for it in them:
+                key = f"{shard}/{it.name}"
+                with suppress(FileNotFoundError):
+                    if _KEY.fullmatch(key) and it.is_file(follow_symlinks=False):
+                        stat = it.stat(follow_symlinks=False)
+                        found.append(Blob(key, stat.st_size, stat.st_mtime, shard == "kept"))
+        found.sort()
+        return iter(found)
 
     def close(self) -> None:
         """Do nothing: the folder stays."""
 
 
-def _copy(source: Source, handle: int) -> tuple[int, str]:
+def _copy(source: Source, handle: int, admit: Admit | None) -> tuple[int, str]:
     """Write all of `source` to `handle`; return the number of bytes and their sha256."""
     digest = hashlib.sha256()
     size = 0
     for chunk in _chunks(source):
-        digest.update(chunk)
         size += len(chunk)
+        if admit is not None:
+            admit(size)
+        digest.update(chunk)
         with _failing("write", "the bytes"):
             while chunk:
                 chunk = chunk[os.write(handle, chunk) :]

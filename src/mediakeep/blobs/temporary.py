@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mediakeep.blobs import Source, Staged
+from mediakeep.blobs import Admit, Source, Staged
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.errors import BlobError
 
@@ -47,13 +47,15 @@ class TemporaryBlobs(LocalBlobs):
         super().__init__(os.path.join(self._within, _PREFIX), fsync=False)
 
     @contextmanager
-    def stage(self, source: Source, *, kept: bool = False) -> Iterator[Staged]:
+    def stage(
+        self, source: Source, *, kept: bool = False, admit: Admit | None = None
+    ) -> Iterator[Staged]:
         with self._claim:
             if self._remove is None:
                 folder, lock = _claim_folder(self._within, shared=self._shared)
                 self._root = self._territory = folder
                 self._remove = weakref.finalize(self, _remove_folder, folder, lock, os.getpid())
-        with super().stage(source, kept=kept) as staged:
+        with super().stage(source, kept=kept, admit=admit) as staged:
             yield staged
 
     def close(self) -> None:

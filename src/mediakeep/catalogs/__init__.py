@@ -14,10 +14,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from mediakeep.errors import RefExpired, RefReleased, UnknownRef
-from mediakeep.model import Entry, FailedDeletion, MediaMeta, Stats
+from mediakeep.errors import QuotaExceeded, RefExpired, RefReconciled, RefReleased, UnknownRef
+from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Receipt, Stats
 
-__all__ = ["Catalog", "Clock", "Ended", "Reaped", "Registration", "Why"]
+__all__ = [
+    "Catalog",
+    "Clock",
+    "Ended",
+    "Fault",
+    "Leased",
+    "Place",
+    "Reaped",
+    "Registration",
+    "Use",
+    "Why",
+]
 
 Clock = Callable[[], float]
 """Gives the time in seconds since the epoch."""
@@ -28,10 +39,12 @@ class Why(StrEnum):
 
     RELEASED = "released"
     EXPIRED = "expired"
+    RECONCILED = "reconciled"
 
     def error(self, ref: str, scope: str) -> UnknownRef:
         """Return the error that a look-up of the dead `ref` raises."""
-        return (RefExpired if self is Why.EXPIRED else RefReleased)(ref, scope=scope)
+        kinds = {Why.EXPIRED: RefExpired, Why.RECONCILED: RefReconciled}
+        return kinds.get(self, RefReleased)(ref, scope=scope)
 
 
 class Registration(NamedTuple):
@@ -67,6 +80,38 @@ class Reaped:
     failed: list[FailedDeletion] = field(default_factory=list)
 
 
+class Leased(NamedTuple):
+    """A lease: its number, and what it holds."""
+
+    number: int
+    found: Registration
+
+
+class Place(NamedTuple):
+    """A location as the catalog keeps it."""
+
+    location: str
+    size: int
+    sha256: str
+    condemned: bool
+
+
+class Use(NamedTuple):
+    """How much the books name, condemned locations included."""
+
+    files: int
+    size: int
+
+
+class Fault(NamedTuple):
+    """Something in the catalog that contradicts something else in it, or is out of date."""
+
+    kind: str
+    subject: str
+    reason: str
+    remedy: str
+
+
 class Catalog(ABC):
     """The abstract books; :class:`mediakeep.testing.CatalogContract` says what must hold of them.
 
@@ -83,6 +128,7 @@ class Catalog(ABC):
         *,
         ttl: float | None = None,
         verify: Callable[[], object] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Write down a new ref; its location becomes live, also where it was condemned.
 
@@ -90,14 +136,26 @@ class Catalog(ABC):
         it undeletable until the last ref has ended. `verify` is called under the location's own lock,
         where no deletion of it can run; what it raises passes through, and nothing is written.
         `ttl` is in seconds from now.
+
+        Raises:
+            QuotaExceeded: what comes in with it would pass one of the `limits`.
         """
 
     @abstractmethod
-    def share(self, ref: str, new_ref: str, scope: str, *, ttl: float | None = None) -> None:
+    def share(
+        self,
+        ref: str,
+        new_ref: str,
+        scope: str,
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         """Write down `new_ref` in `scope` for what the live `ref` names.
 
         Raises:
             UnknownRef: `ref` is not live.
+            QuotaExceeded: the scope would pass one of the `limits`.
         """
 
     @abstractmethod
@@ -113,8 +171,12 @@ class Catalog(ABC):
         """End `ref` if it is live."""
 
     @abstractmethod
-    def release_scope(self, scope: str, *, nested: bool = False) -> Ended:
-        """End every ref of `scope`; with `nested` also of the scopes below it (`scope:…`)."""
+    def release_scope(self, scope: str, *, nested: bool = False, refuse_leased: bool = False) -> Ended:
+        """End every ref of `scope`; with `nested` also of the scopes below it (`scope:…`).
+
+        Raises:
+            StillLeased: with `refuse_leased`, if a lease would keep a location that this condemns.
+        """
 
     @abstractmethod
     def expire(self, max_age: float | None, *, limit: int = 1000) -> Ended:
@@ -141,6 +203,35 @@ class Catalog(ABC):
     def condemned(self) -> Iterator[tuple[str, int]]:
         """Yield location and size of what a `reap` would delete now."""
 
+    # -- leases
+
+    @property
+    @abstractmethod
+    def leases_lapse(self) -> bool:
+        """Whether a lease ends by itself when it is not renewed."""
+
+    @abstractmethod
+    def lease(self, ref: str, seconds: float) -> Leased:
+        """Hold what the live `ref` names: it is not reaped while the lease is live.
+
+        Raises:
+            UnknownRef: `ref` is not live.
+        """
+
+    @abstractmethod
+    def renew(self, leases: Iterable[int], seconds: float) -> list[int]:
+        """Let the leases last for `seconds` from now; return those that had lapsed and are gone."""
+
+    @abstractmethod
+    def end_lease(self, lease: int) -> Ended:
+        """End a lease; `condemned` of the result is what nothing holds any more."""
+
+    @abstractmethod
+    def forget_lapsed(self) -> int:
+        """Forget leases that have lapsed; return how many."""
+
+    # -- look-ups of many
+
     @abstractmethod
     def knows(self, location: str) -> bool:
         """Return whether any row names this location."""
@@ -162,6 +253,46 @@ class Catalog(ABC):
         """Return the books in numbers."""
 
     @abstractmethod
+    def use(self) -> Use:
+        """Return how much the books name, at a cost that does not grow with it."""
+
+    @abstractmethod
+    def history(self, ref: str | None = None, scope: str | None = None) -> Iterator[Receipt]:
+        """Yield the journal's lines, oldest first: all, or those of a ref and its file, or of a scope.
+
+        A scope's are those of the scopes below it too.
+        """
+
+    # -- for reconciling
+
+    @abstractmethod
+    def places(self) -> Iterator[Place]:
+        """Yield every location, in the order of its bytes in the file system's encoding."""
+
+    @abstractmethod
+    def is_live(self, location: str) -> bool:
+        """Return whether a live ref names this location."""
+
+    @abstractmethod
+    def adopt(self, location: str, size: int) -> None:
+        """Write down bytes that nothing names as condemned, so that they are reaped as any others.
+
+        Does nothing if a row names the location.
+        """
+
+    @abstractmethod
+    def lose(self, location: str) -> int:
+        """End the refs of a live location whose bytes are gone, and forget it; return how many ended."""
+
+    @abstractmethod
+    def faults(self, *, deep: bool = False) -> Iterator[Fault]:
+        """Yield what is inconsistent or out of date in the catalog itself."""
+
+    @abstractmethod
+    def mend(self) -> None:
+        """Put right what `faults` finds and what can be put right without deleting anything."""
+
+    @abstractmethod
     def close(self) -> None:
         """Give back what the catalog holds; a second call does nothing."""
 
@@ -169,3 +300,27 @@ class Catalog(ABC):
 def below(scope: str) -> str:
     """Return what the names of all scopes below `scope` begin with."""
     return f"{scope}:"
+
+
+def check_room(limits: Limits, before: Use, after: Use) -> None:
+    """Raise QuotaExceeded if the store has grown past its limits."""
+    if limits.max_store_files is not None and before.files < after.files > limits.max_store_files:
+        raise QuotaExceeded(
+            f"the store has {before.files} files and may have {limits.max_store_files} "
+            "(max_store_files): release refs or scopes that are done, or sweep"
+        )
+    if limits.max_store_bytes is not None and before.size < after.size > limits.max_store_bytes:
+        raise QuotaExceeded(
+            f"the store has {before.size} bytes and may have {limits.max_store_bytes} "
+            f"(max_store_bytes), so {after.size - before.size} more do not fit: "
+            "release refs or scopes that are done, or sweep"
+        )
+
+
+def check_scope_room(limits: Limits, scope: str, size: int, more: int) -> None:
+    """Raise QuotaExceeded if the scope, with `size` bytes after `more` came in, is past its limit."""
+    if limits.max_scope_bytes is not None and more and size > limits.max_scope_bytes:
+        raise QuotaExceeded(
+            f"scope {scope!r} has {size - more} bytes and may have {limits.max_scope_bytes} "
+            f"(max_scope_bytes), so {more} more do not fit: release refs of it that are done"
+        )

@@ -1,19 +1,43 @@
 """The books in memory: the readable reference, and the catalog of one process that needs no more."""
 
+import os
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import count
 
-from mediakeep.catalogs import Catalog, Clock, Ended, Reaped, Registration, Why, below
+from mediakeep.catalogs import (
+    Catalog,
+    Clock,
+    Ended,
+    Fault,
+    Leased,
+    Place,
+    Reaped,
+    Registration,
+    Use,
+    Why,
+    below,
+    check_room,
+    check_scope_room,
+)
 from mediakeep.catalogs.agenda import Agenda
 from mediakeep.catalogs.locks import KeyedLock
-from mediakeep.errors import UnknownRef
-from mediakeep.model import CleanupPolicy, Entry, FailedDeletion, ScopeStats, Stats
+from mediakeep.errors import StillLeased, UnknownRef
+from mediakeep.model import (
+    CleanupPolicy,
+    Entry,
+    FailedDeletion,
+    Limits,
+    Receipt,
+    ScopeStats,
+    Stats,
+)
 
 REMEMBERED = 4096
-"""How many ended refs the catalog can still say the reason for."""
+"""How many ended refs the catalog can still say the reason for, and how long its journal is."""
 
 NAMED_FAILURES = 1000
 """How many failed deletions `stats` names."""
@@ -35,22 +59,26 @@ def steady_clock() -> Clock:
 
 
 class _Location:
-    """One place of bytes: its live refs, and whether it may be deleted when they have ended."""
+    """One place of bytes: its live refs and leases, and whether it may be deleted in the end."""
 
-    __slots__ = ("attempts", "error", "owned", "refs", "size")
+    __slots__ = ("attempts", "error", "last", "leases", "owned", "refs", "sha256", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, owned: bool) -> None:
         self.refs: set[str] = set()
-        self.owned = True
+        self.leases: set[int] | frozenset[int] = frozenset()
+        self.owned = owned
         self.size = 0
+        self.sha256 = ""
         self.attempts = 0
         self.error = ""
+        self.last: tuple[str, str] = ("", "")  # ref and scope that ended last
 
 
 class MemoryCatalog(Catalog):
-    """Refs, scopes and locations in dicts, under one lock that no disk access is ever made under.
+    """Refs, scopes, locations and leases in dicts, under one lock that no disk access is made under.
 
-    Look-ups of a live ref take no lock at all. What has ended is remembered for the last 4,096 refs.
+    Look-ups of a live ref take no lock at all. What has ended is remembered for the last 4,096 refs. A
+    lease lasts until it is ended, since its holder cannot outlive the catalog.
     """
 
     __slots__ = (
@@ -59,11 +87,15 @@ class MemoryCatalog(Catalog):
         "_clock",
         "_condemned",
         "_ended",
+        "_journal",
+        "_leases",
         "_locations",
         "_lock",
+        "_numbers",
         "_on_location",
         "_refs",
         "_scopes",
+        "_size",
         "_timeout",
         "_times",
     )
@@ -77,8 +109,12 @@ class MemoryCatalog(Catalog):
         self._times: dict[str, tuple[float, float | None]] = {}  # ref: stored at, expires at
         self._scopes: dict[str, dict[str, None]] = {}
         self._locations: dict[str, _Location] = {}  # with a live ref
-        self._condemned: dict[str, _Location] = {}
+        self._condemned: dict[str, _Location] = {}  # without; a borrowed one while it is leased
+        self._size = 0  # of the files of both
+        self._leases: dict[int, str] = {}
+        self._numbers = count(1)
         self._ended: OrderedDict[str, tuple[Why, str]] = OrderedDict()
+        self._journal: deque[Receipt] = deque(maxlen=REMEMBERED)
         self._by_age = Agenda(self._refs.__contains__)
         self._by_ttl = Agenda(self._refs.__contains__)
 
@@ -90,41 +126,71 @@ class MemoryCatalog(Catalog):
         *,
         ttl: float | None = None,
         verify: Callable[[], object] | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        if verify is None:  # a fresh blob: nobody else knows its name
+            with self._lock:
+                self._write(new, ttl, limits)
+            return
         self._on_location.hold(new.location, self._timeout)
         try:
-            if verify is not None:
-                verify()
+            verify()
             with self._lock:
-                self._write(new, ttl)
+                self._write(new, ttl, limits)
         finally:
             self._on_location.drop(new.location)
 
-    def share(self, ref: str, new_ref: str, scope: str, *, ttl: float | None = None) -> None:
+    def share(
+        self,
+        ref: str,
+        new_ref: str,
+        scope: str,
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         # No lock on the location: what has a live ref is not being deleted.
         with self._lock:
-            self._write(self.get(ref)._replace(ref=new_ref, scope=scope), ttl)
+            self._write(self.get(ref)._replace(ref=new_ref, scope=scope), ttl, limits)
 
-    def _write(self, new: Registration, ttl: float | None) -> None:
-        owned = new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
-        location = self._locations.get(new.location)
-        if location is None:
-            self._condemned.pop(new.location, None)
-            location = self._locations[new.location] = _Location()
-            location.owned = owned
+    def _write(self, new: Registration, ttl: float | None, limits: Limits | None) -> None:
+        ref, scope, name, _, meta, size, sha256 = new
+        owned = meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
+        live = self._locations.get(name)
+        location = live or self._condemned.get(name) or _Location(owned)
+        more = size - location.size
+        if limits is not None:
+            self._check_limits(
+                new, more, known=name in self._condemned or live is not None, limits=limits
+            )
+        if live is None:
+            self._condemned.pop(name, None)
+            self._locations[name] = location
+            location.owned, location.attempts, location.error = owned, 0, ""
         elif not owned:
             location.owned = False
-        location.size = new.size
-        location.refs.add(new.ref)
+        self._size += more
+        location.size = size
+        location.sha256 = sha256 or location.sha256
+        location.refs.add(ref)
+        self._refs[ref] = new
+        self._scopes.setdefault(scope, {})[ref] = None
         now = self._clock()
-        self._refs[new.ref] = new
-        self._scopes.setdefault(new.scope, {})[new.ref] = None
         if ttl is None:
-            self._times[new.ref] = (now, None)
-            self._by_age.add(new.ref, now)
+            self._times[ref] = (now, None)
+            self._by_age.add(ref, now)
         else:
-            self._times[new.ref] = (now, now + ttl)
-            self._by_ttl.add(new.ref, now + ttl)
+            self._times[ref] = (now, now + ttl)
+            self._by_ttl.add(ref, now + ttl)
+
+    def _check_limits(self, new: Registration, more: int, *, known: bool, limits: Limits) -> None:
+        before = self._use()
+        check_room(limits, before, Use(before.files + (not known), before.size + more))
+        if limits.max_scope_bytes is not None:
+            inside = {self._refs[ref].location for ref in self._scopes.get(new.scope, ())}
+            added = 0 if new.location in inside else new.size
+            size = sum(self._locations[name].size for name in inside) + added
+            check_scope_room(limits, new.scope, size, added)
 
     # -- look-ups
 
@@ -153,13 +219,13 @@ class MemoryCatalog(Catalog):
                 location=found.location,
                 path=found.path,
                 meta=found.meta,
-                size=found.size,
-                sha256=found.sha256,
-                stored_at=datetime.fromtimestamp(stored_at, UTC),
-                expires_at=None if expires_at is None else datetime.fromtimestamp(expires_at, UTC),
+                size=location.size,
+                sha256=location.sha256,
+                stored_at=_time(stored_at),
+                expires_at=None if expires_at is None else _time(expires_at),
                 owned=location.owned,
                 refs=len(location.refs),
-                leases=0,
+                leases=len(location.leases),
             )
 
     def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
@@ -193,13 +259,23 @@ class MemoryCatalog(Catalog):
                 self._end(ref, Why.RELEASED, ended)
         return ended
 
-    def release_scope(self, scope: str, *, nested: bool = False) -> Ended:
+    def release_scope(self, scope: str, *, nested: bool = False, refuse_leased: bool = False) -> Ended:
         ended = Ended()
-        for name in self._named(scope, nested):
-            with self._lock:
-                for ref in list(self._scopes.get(name, ())):
-                    self._end(ref, Why.RELEASED, ended)
+        names = self._named(scope, nested)
+        with self._lock:
+            refs = [ref for name in names for ref in self._scopes.get(name, ())]
+            if refuse_leased:
+                self._refuse_leased(refs)
+            for ref in refs:
+                self._end(ref, Why.RELEASED, ended)
         return ended
+
+    def _refuse_leased(self, refs: list[str]) -> None:
+        ending = set(refs)
+        for ref in refs:
+            location = self._locations[self._refs[ref].location]
+            if location.owned and location.leases and location.refs <= ending:
+                raise still_leased(self._refs[ref].location, ref, len(location.leases))
 
     def expire(self, max_age: float | None, *, limit: int = 1000) -> Ended:
         ended = Ended()
@@ -232,13 +308,18 @@ class MemoryCatalog(Catalog):
         location.refs.remove(ref)
         if not location.refs:
             del self._locations[dead.location]
-            if location.owned:
+            location.last = (ref, dead.scope)
+            if location.owned or location.leases:
                 self._condemned[dead.location] = location
+            else:
+                self._size -= location.size
+            if location.owned:
                 ended.condemned.append(dead.location)
         ended.refs += 1
         self._ended[ref] = (why, dead.scope)
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
+        self._note(why.value, ref, dead.scope, dead.location, location.size)
 
     # -- deletions
 
@@ -251,9 +332,10 @@ class MemoryCatalog(Catalog):
             if not self._on_location.try_hold(name):
                 continue
             try:
-                # Under its lock nobody can register it, so this cannot change before it is gone.
+                # Under its lock nobody can register it, and nobody can lease what has no live ref. So
+                # what is condemned and unleased now stays so until it is gone.
                 condemned = self._condemned.get(name)
-                if condemned is not None:
+                if condemned is not None and not condemned.leases:
                     self._reap(name, condemned, delete, reaped)
             finally:
                 self._on_location.drop(name)
@@ -263,29 +345,79 @@ class MemoryCatalog(Catalog):
         self, name: str, condemned: _Location, delete: Callable[[str], None], reaped: Reaped
     ) -> None:
         try:
-            delete(name)
+            if condemned.owned:
+                delete(name)
         except OSError as error:
-            condemned.attempts += 1
-            condemned.error = str(error)
-            reaped.failed.append(FailedDeletion(name, str(error), condemned.attempts))
-        else:
             with self._lock:
-                del self._condemned[name]
-            reaped.deleted += 1
-            reaped.freed += condemned.size
+                condemned.attempts += 1
+                condemned.error = str(error)
+                if condemned.attempts == 1:
+                    self._note("failed", *condemned.last, name, condemned.size, str(error))
+            reaped.failed.append(FailedDeletion(name, str(error), condemned.attempts))
+            return
+        with self._lock:
+            del self._condemned[name]
+            self._size -= condemned.size
+            if condemned.owned:
+                self._note("deleted", *condemned.last, name, condemned.size)
+                reaped.deleted += 1
+                reaped.freed += condemned.size
 
     def condemned(self) -> Iterator[tuple[str, int]]:
         with self._lock:
-            yield from [(name, it.size) for name, it in self._condemned.items()]
+            yield from [
+                (name, it.size) for name, it in self._condemned.items() if it.owned and not it.leases
+            ]
 
-    # -- numbers
+    # -- leases
+
+    @property
+    def leases_lapse(self) -> bool:
+        return False
+
+    def lease(self, ref: str, seconds: float) -> Leased:
+        with self._lock:
+            found = self._refs.get(ref)
+            if found is None:
+                raise self._dead(ref)
+            number = next(self._numbers)
+            location = self._locations[found.location]
+            location.leases = location.leases | {number}
+            self._leases[number] = found.location
+        return Leased(number, found)
+
+    def renew(self, leases: Iterable[int], seconds: float) -> list[int]:
+        return [number for number in leases if number not in self._leases]
+
+    def end_lease(self, lease: int) -> Ended:
+        with self._lock:
+            name = self._leases.pop(lease, None)
+            if name is None:
+                return Ended()
+            location = self._locations.get(name) or self._condemned[name]
+            location.leases = location.leases - {lease}
+            waits = not location.leases and name in self._condemned
+        return Ended(0, [name] if waits else [])
+
+    def forget_lapsed(self) -> int:
+        return 0
+
+    # -- numbers and the journal
+
+    def use(self) -> Use:
+        with self._lock:
+            return self._use()
+
+    def _use(self) -> Use:
+        return Use(len(self._locations) + len(self._condemned), self._size)
 
     def stats(self, *, by_scope: bool = False) -> Stats:
         with self._lock:
             live = self._locations.values()
+            condemned = {name: it for name, it in self._condemned.items() if it.owned}
             failed = [
                 FailedDeletion(name, it.error, it.attempts)
-                for name, it in self._condemned.items()
+                for name, it in condemned.items()
                 if it.attempts
             ]
             oldest = min((stored_at for stored_at, _ in self._times.values()), default=None)
@@ -297,10 +429,11 @@ class MemoryCatalog(Catalog):
                 size=sum(it.size for it in live),
                 owned=owned,
                 borrowed=len(live) - owned,
-                condemned=len(self._condemned),
-                condemned_size=sum(it.size for it in self._condemned.values()),
-                leased=0,
-                oldest=None if oldest is None else datetime.fromtimestamp(oldest, UTC),
+                condemned=len(condemned),
+                condemned_size=sum(it.size for it in condemned.values()),
+                leases=len(self._leases),
+                leased=len(set(self._leases.values())),
+                oldest=None if oldest is None else _time(oldest),
                 failed=tuple(failed[:NAMED_FAILURES]),
                 by_scope={name: self._scope_stats(name) for name in sorted(self._scopes)}
                 if by_scope
@@ -312,5 +445,74 @@ class MemoryCatalog(Catalog):
         files = {self._refs[ref].location for ref in refs}
         return ScopeStats(len(refs), len(files), sum(self._locations[it].size for it in files))
 
+    def _note(self, what: str, ref: str, scope: str, location: str, size: int, error: str = "") -> None:
+        by = f"process {os.getpid()}"
+        self._journal.append(Receipt(_time(self._clock()), what, ref, scope, location, size, by, error))
+
+    def history(self, ref: str | None = None, scope: str | None = None) -> Iterator[Receipt]:
+        with self._lock:
+            lines = list(self._journal)
+        places = {line.location for line in lines if line.ref == ref}
+        for line in lines:
+            of_its_file = line.location in places and line.what in ("deleted", "failed")
+            if ref is not None and line.ref != ref and not of_its_file:
+                continue
+            if scope is not None and line.scope != scope and not line.scope.startswith(below(scope)):
+                continue
+            yield line
+
+    # -- for reconciling
+
+    def places(self) -> Iterator[Place]:
+        with self._lock:
+            places = [
+                Place(name, it.size, it.sha256, condemned)
+                for condemned, them in ((False, self._locations), (True, self._condemned))
+                for name, it in them.items()
+            ]
+        yield from sorted(places, key=lambda place: os.fsencode(place.location))
+
+    def is_live(self, location: str) -> bool:
+        return location in self._locations
+
+    def adopt(self, location: str, size: int) -> None:
+        with self._lock:
+            if location not in self._locations and location not in self._condemned:
+                stray = self._condemned[location] = _Location(owned=True)
+                stray.size = size
+                self._size += size
+                self._note(Why.RECONCILED.value, "", "", location, size)
+
+    def lose(self, location: str) -> int:
+        ended = Ended()
+        with self._lock:
+            lost = self._locations.get(location)
+            for ref in list(lost.refs) if lost else ():
+                self._end(ref, Why.RECONCILED, ended)
+            if location in self._condemned and not self._condemned[location].leases:
+                self._size -= self._condemned.pop(location).size
+        return ended.refs
+
+    def faults(self, *, deep: bool = False) -> Iterator[Fault]:
+        with self._lock:
+            size = sum(it.size for it in [*self._locations.values(), *self._condemned.values()])
+            if size != self._size:
+                yield Fault("books", "size", f"says {self._size}, adds up to {size}", "report a bug")
+
+    def mend(self) -> None:
+        """Do nothing: the books in memory are written by one lock's holder only."""
+
     def close(self) -> None:
         """Do nothing: the books go with the process."""
+
+
+def still_leased(location: str, ref: str, leases: int) -> StillLeased:
+    """Return the error for a location that is to be deleted while a lease holds it."""
+    return StillLeased(
+        f"{location!r} ({ref}) is held by {leases} lease{'s' if leases > 1 else ''}; "
+        "nothing was ended: wait for the lease to end, or tell erase how long to wait"
+    )
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

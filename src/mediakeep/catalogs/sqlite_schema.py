@@ -1,0 +1,165 @@
+"""What the rows of an SQLite catalog are, and what values they stand for."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mediakeep.errors import UnknownRef
+from mediakeep.model import CleanupPolicy, Entry, MediaMeta, Receipt
+
+VERSION = 1
+
+SCHEMA = """
+CREATE TABLE locations (
+    id INTEGER PRIMARY KEY,
+    location BLOB NOT NULL UNIQUE,      -- a local path in the file system's bytes, or the key of a blob
+    owned INTEGER NOT NULL,             -- may the bytes be deleted?
+    size INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    condemned INTEGER,                  -- a random number, another one each time; NULL while live
+    last_ref BLOB,                      -- the last ref that named it, once it is condemned
+    last_scope TEXT,
+    attempts INTEGER NOT NULL DEFAULT 0,  -- deletions that failed
+    error TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX locations_condemned ON locations (condemned) WHERE condemned IS NOT NULL;
+
+CREATE TABLE refs (
+    ref BLOB PRIMARY KEY,               -- the 16 bytes of the uuid
+    location_id INTEGER NOT NULL REFERENCES locations (id),
+    scope TEXT NOT NULL,
+    path BLOB,                          -- as the caller gave it; NULL where that is the location
+    meta TEXT NOT NULL,                 -- JSON
+    stored_at REAL NOT NULL,            -- seconds since the epoch
+    expires_at REAL                     -- NULL without a time to live of its own
+) STRICT, WITHOUT ROWID;
+CREATE INDEX refs_by_location ON refs (location_id);
+CREATE INDEX refs_by_scope ON refs (scope, stored_at);
+CREATE INDEX refs_by_age ON refs (expires_at, stored_at);
+
+CREATE TABLE leases (
+    number INTEGER PRIMARY KEY,         -- random
+    location_id INTEGER NOT NULL REFERENCES locations (id) ON DELETE CASCADE,
+    deadline REAL NOT NULL,             -- by the clock of leases: seconds since that boot
+    boot TEXT NOT NULL,                 -- which boot of the machine that is
+    holder TEXT NOT NULL
+) STRICT;
+CREATE INDEX leases_by_location ON leases (location_id);
+
+CREATE TABLE history (                  -- the journal, for a week
+    id INTEGER PRIMARY KEY,             -- grows with time
+    at REAL NOT NULL,
+    what TEXT NOT NULL,                 -- released, expired, reconciled: a ref; deleted, failed: a file
+    ref BLOB,
+    scope TEXT NOT NULL,
+    location BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    error TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX history_by_ref ON history (ref);
+
+CREATE TABLE totals (                   -- of locations; kept by the triggers, for the limits
+    files INTEGER NOT NULL,
+    size INTEGER NOT NULL
+) STRICT;
+INSERT INTO totals VALUES (0, 0);
+CREATE TRIGGER locations_more AFTER INSERT ON locations BEGIN
+    UPDATE totals SET files = files + 1, size = size + new.size;
+END;
+CREATE TRIGGER locations_other AFTER UPDATE OF size ON locations WHEN old.size <> new.size BEGIN
+    UPDATE totals SET size = size + new.size - old.size;
+END;
+CREATE TRIGGER locations_less AFTER DELETE ON locations BEGIN
+    UPDATE totals SET files = files - 1, size = size - old.size;
+END
+"""
+
+# A lease is live while its deadline is ahead, in this boot of the machine.
+LEASED = """EXISTS (
+    SELECT 1 FROM leases WHERE location_id = locations.id AND deadline >= :now AND boot = :boot
+)"""
+
+ENTRY = """
+    SELECT r.ref, r.scope, l.location, r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at,
+           l.owned, (SELECT count(*) FROM refs WHERE location_id = l.id),
+           (SELECT count(*) FROM leases WHERE location_id = l.id AND deadline >= :now AND boot = :boot)
+    FROM refs r JOIN locations l ON l.id = r.location_id
+"""
+
+
+def bytes_of(ref: str) -> bytes:
+    """Return the 16 bytes of a ref.
+
+    Raises:
+        UnknownRef: it is not spelled as a ref is.
+    """
+    try:
+        key = bytes.fromhex(ref[8:].replace("-", ""))
+    except (TypeError, ValueError, AttributeError):
+        raise UnknownRef(ref) from None
+    if len(key) != 16 or ref_of(key) != ref:
+        raise UnknownRef(ref)
+    return key
+
+
+def ref_of(key: bytes) -> str:
+    """Return the ref that has these 16 bytes."""
+    h = key.hex()
+    return f"media://{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+
+
+def meta_to_json(meta: MediaMeta) -> str:
+    """Return meta as ASCII JSON, so that a name that is not valid Unicode comes back as it was."""
+    texts = {"filename": meta.filename, "content_type": meta.content_type, "source": meta.source}
+    said = {name: text for name, text in texts.items() if text}
+    if meta.cleanup_policy is not CleanupPolicy.DELETE_ON_CLEANUP:
+        said["cleanup_policy"] = meta.cleanup_policy.value
+    return json.dumps(said)
+
+
+def meta_from_json(text: str) -> MediaMeta:
+    """Return what `meta_to_json` was given."""
+    return MediaMeta(**json.loads(text))
+
+
+def place_of(location: bytes, path: bytes | None) -> tuple[str, Path | None]:
+    """Return a location, and the path that its caller gave if it is not a blob."""
+    name = os.fsdecode(location)
+    if path is not None:
+        return name, Path(os.fsdecode(path))
+    return name, Path(name) if os.path.isabs(name) else None
+
+
+def entry_of(row: tuple[Any, ...]) -> Entry:
+    """Return the entry of a row of `ENTRY`."""
+    key, scope, location, path, meta, size, sha256, stored_at, expires_at, owned, refs, leases = row
+    name, given = place_of(location, path)
+    return Entry(
+        ref=ref_of(key),
+        scope=scope,
+        location=name,
+        path=given,
+        meta=meta_from_json(meta),
+        size=size,
+        sha256=sha256,
+        stored_at=time_of(stored_at),
+        expires_at=None if expires_at is None else time_of(expires_at),
+        owned=bool(owned),
+        refs=refs,
+        leases=leases,
+    )
+
+
+def receipt_of(row: tuple[Any, ...]) -> Receipt:
+    """Return the receipt of a row of `history` without its id."""
+    at, what, key, scope, location, size, process, error = row
+    ref = "" if key is None else ref_of(key)
+    return Receipt(time_of(at), what, ref, scope, os.fsdecode(location), size, process, error)
+
+
+def time_of(seconds: float) -> datetime:
+    """Return the time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,137 @@
+"""Leases: a hold on a file while it is being used, kept alive by a heartbeat where leases can lapse."""
+
+import logging
+import os
+import threading
+import weakref
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mediakeep.catalogs import Catalog
+from mediakeep.errors import CatalogError
+from mediakeep.model import Media
+
+if TYPE_CHECKING:
+    from mediakeep.store import MediaStore
+
+logger = logging.getLogger("mediakeep.leases")
+
+LEASE_SECONDS = 60.0
+"""How long a lease outlives a holder that died; a living one renews it three times as often."""
+
+
+class Lease:
+    """A hold on the file of a ref, as a context manager that gives its path and meta.
+
+    While the block is open nothing deletes the file, whatever is released, expires or is swept, in any
+    process. When it ends and nothing else needs the file, the file goes at once. One object may be
+    entered again once it has ended.
+    """
+
+    __slots__ = ("_held_by", "_number", "_store", "ref")
+
+    def __init__(self, store: "MediaStore", ref: str) -> None:
+        self._store = store
+        self._number = 0
+        self._held_by = 0
+        self.ref = ref
+
+    def __enter__(self) -> Media:
+        if self._number:
+            raise RuntimeError(
+                f"this lease of {self.ref} is held already: ask the store for another one"
+            )
+        self._number, media = self._store._begin_lease(self.ref)
+        self._held_by = os.getpid()
+        return media
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        number, self._number = self._number, 0
+        # A child that was forked inside the block leaves it too; the lease is its parent's.
+        if self._held_by == os.getpid():
+            self._store._end_lease(number)
+
+
+class Heartbeat:
+    """Renews the live leases of one store from a daemon thread, which runs while there are any."""
+
+    __slots__ = ("__weakref__", "_catalog", "_leases", "_lock", "_seconds", "_stop", "_thread")
+
+    def __init__(self, catalog: Catalog, seconds: float) -> None:
+        self._catalog = catalog
+        self._seconds = seconds
+        self.after_fork()
+        _hearts.add(self)
+
+    def after_fork(self) -> None:
+        """Start afresh in a child, which holds none of its parent's leases."""
+        self._lock = threading.Lock()
+        self._leases: set[int] = set()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, lease: int) -> None:
+        """Keep `lease` alive from now on."""
+        with self._lock:
+            self._leases.add(lease)
+            if self._thread is None:
+                self._stop = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._run, args=(self._stop,), name="mediakeep-leases", daemon=True
+                )
+                self._thread.start()
+
+    def remove(self, lease: int) -> None:
+        """Keep it alive no longer."""
+        with self._lock:
+            self._leases.discard(lease)
+
+    def stop(self) -> None:
+        """Renew nothing any more; returns when a renewal in progress has ended."""
+        with self._lock:
+            self._leases.clear()
+            thread, self._thread = self._thread, None
+            self._stop.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.wait(self._seconds / 3):
+            with self._lock:
+                if not self._leases:
+                    self._thread = None
+                    return
+                leases = list(self._leases)
+            try:
+                lost = self._catalog.renew(leases, self._seconds)
+            except CatalogError as error:
+                logger.warning("leases not renewed, trying again in %g s: %s", self._seconds / 3, error)
+                continue
+            with self._lock:
+                # What has just ended is no loss.
+                lost = [lease for lease in lost if lease in self._leases]
+                self._leases.difference_update(lost)
+            if lost:
+                logger.error(
+                    "%d leases had lapsed before they were renewed (was this process stopped for %g s?): "
+                    "their files may be gone",
+                    len(lost),
+                    self._seconds,
+                    extra={"leases": lost},
+                )
+
+
+_hearts: "weakref.WeakSet[Heartbeat]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for heart in _hearts:
+        heart.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
