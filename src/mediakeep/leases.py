@@ -118,7 +118,7 @@ class Heartbeat:
                 self._leases.difference_update(lost)
             if lost:
                 logger.error(
-                    "%d leases had lapsed before they were renewed (was this process stopped for %g s?): "
+                    "%d leases had lapsed before they were renewed (was the process stopped for %g s?): "
                     "their files may be gone",
                     len(lost),
                     self._seconds,

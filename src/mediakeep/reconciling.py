@@ -1,8 +1,8 @@
 """Reconcile: compare what the books say with what is there, and mend it when asked to.
 
 Both sides are streamed in the order of their keys and merged, so a million blobs take no more memory
-than a few, and the store stays in use meanwhile. What looks wrong is looked at again before it counts: a
-blob whose writer has not written its row yet, or a row whose file has just been deleted, is nothing wrong.
+than a few, and the store stays in use meanwhile. What looks wrong is looked at again before it counts:
+a blob whose writer has not written its row yet, or a row whose file has just been deleted, is fine.
 """
 
 import hashlib
@@ -139,7 +139,7 @@ class Reconciler:
         for fault in self._catalog.faults(deep=self._deep):
             mendable = fault.subject != "catalog.db"
             yield Finding(*fault), mend_books if mendable else None
-        for name in self._blobs.leftovers():
+        for name in list(self._blobs.leftovers()):
             yield (
                 Finding("temp", name, "a writer died while it wrote this", "a sweep removes it"),
                 self._settle,
@@ -181,11 +181,13 @@ class Reconciler:
 
     def _orphan(self, blob: Blob) -> Iterator[tuple[Finding, Callable[[], object] | None]]:
         age = time.time() - blob.modified_at
+        # In this order: a writer names its key before it is done, a key is forgotten after its bytes.
         if (
             blob.kept
             or age < self._grace
             or self._blobs.being_written(blob.key)
             or self._catalog.knows(blob.key)
+            or _size(self._path(blob.key)) is None
         ):
             return
 

@@ -7,6 +7,7 @@
 pytest collects the inherited `test_…` methods. Nothing here needs pytest itself.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,15 @@ from pathlib import Path
 
 from mediakeep.blobs import Blobs
 from mediakeep.catalogs import Catalog, Clock, Registration
-from mediakeep.errors import RefExpired, RefReleased, UnknownRef
-from mediakeep.model import CleanupPolicy, MediaMeta
+from mediakeep.errors import (
+    QuotaExceeded,
+    RefExpired,
+    RefReconciled,
+    RefReleased,
+    StillLeased,
+    UnknownRef,
+)
+from mediakeep.model import CleanupPolicy, Limits, MediaMeta
 from mediakeep.refs import new_ref
 
 __all__ = ["BlobsContract", "CatalogContract", "FakeClock"]
@@ -266,11 +274,8 @@ class CatalogContract:
         with self._opened() as (catalog, _):
             catalog.release(_add(catalog, "/m/f"))
 
-            def refuse(location: str) -> None:
-                raise PermissionError(13, "Permission denied", location)
-
             for attempts in (1, 2):
-                (failure,) = catalog.reap(refuse).failed
+                (failure,) = catalog.reap(_refuse).failed
                 assert (failure.location, failure.attempts) == ("/m/f", attempts)
                 assert "Permission denied" in failure.reason
                 assert catalog.stats().failed == (failure,)
@@ -345,6 +350,203 @@ class CatalogContract:
             assert catalog.reap(delete).deleted == 1
             with _raises(RefReleased):
                 catalog.get(ref)
+
+    # -- leases
+
+    def test_a_lease_keeps_what_is_condemned(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f", scope="s")
+            first, second = catalog.lease(ref, 60), catalog.lease(ref, 60)
+            assert first.number != second.number
+            assert first.found == catalog.get(ref)
+            assert catalog.entry(ref).leases == 2
+            assert catalog.release_scope("s").condemned == ["/m/f"]
+            assert catalog.reap(_never).deleted == 0
+            assert list(catalog.condemned()) == []
+            stats = catalog.stats()
+            assert (stats.leases, stats.leased, stats.condemned) == (2, 1, 1)
+            assert catalog.end_lease(first.number).condemned == []
+            assert catalog.end_lease(second.number).condemned == ["/m/f"]
+            assert catalog.end_lease(second.number).condemned == []
+            assert catalog.reap(lambda _: None).deleted == 1
+
+    def test_a_dead_ref_cannot_be_leased(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f")
+            catalog.release(ref)
+            with _raises(RefReleased):
+                catalog.lease(ref, 60)
+            with _raises(UnknownRef):
+                catalog.lease("media://nope", 60)
+            assert catalog.stats().leases == 0
+
+    def test_a_lease_of_a_live_location_ends_without_a_trace(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f")
+            assert catalog.end_lease(catalog.lease(ref, 60).number).condemned == []
+            assert catalog.entry(ref).leases == 0
+
+    def test_a_borrowed_location_stays_undeletable_while_it_is_leased(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f", meta=self.BORROWED)
+            lease = catalog.lease(ref, 60)
+            assert catalog.release(ref).condemned == []
+            assert catalog.stats().condemned == 0
+            owned = _add(catalog, "/m/f")
+            assert catalog.release(owned).condemned == ["/m/f"]
+            assert catalog.reap(_never).deleted == 0
+            catalog.end_lease(lease.number)
+            assert catalog.reap(lambda _: None).deleted == 1
+
+    def test_a_borrowed_location_is_forgotten_when_its_lease_ends(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f", meta=self.BORROWED)
+            lease = catalog.lease(ref, 60)
+            catalog.release(ref)
+            assert catalog.end_lease(lease.number).condemned == ["/m/f"]
+            assert catalog.reap(_never).deleted == 0
+            assert not catalog.knows("/m/f")
+
+    def test_a_lease_that_is_not_renewed_lapses_where_leases_do(self) -> None:
+        with self._opened() as (catalog, clock):
+            if not catalog.leases_lapse:
+                return
+            ref = _add(catalog, "/m/f")
+            kept, lost = catalog.lease(ref, 60), catalog.lease(ref, 60)
+            catalog.release(ref)
+            clock.advance(40)
+            assert catalog.renew([kept.number], 60) == []
+            clock.advance(30)
+            assert catalog.reap(_never).deleted == 0
+            assert catalog.renew([kept.number, lost.number], 60) == [lost.number]
+            clock.advance(61)
+            assert catalog.forget_lapsed() == 2
+            assert catalog.forget_lapsed() == 0
+            assert catalog.reap(lambda _: None).deleted == 1
+
+    def test_ending_a_scope_can_be_refused_while_a_lease_would_keep_a_file(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f", scope="s:1")
+            other = _add(catalog, "/m/g", scope="s")
+            lease = catalog.lease(ref, 60)
+            with _raises(StillLeased):
+                catalog.release_scope("s", nested=True, refuse_leased=True)
+            assert catalog.get(other)
+            assert catalog.release_scope("s", refuse_leased=True).refs == 1
+            shared = _add(catalog, "/m/f", scope="t")
+            assert catalog.release_scope("s", nested=True, refuse_leased=True).refs == 1
+            with _raises(StillLeased):
+                catalog.release_scope("t", refuse_leased=True)
+            catalog.end_lease(lease.number)
+            assert catalog.release_scope("t", refuse_leased=True).condemned == ["/m/f"]
+            with _raises(RefReleased):
+                catalog.get(shared)
+
+    # -- limits
+
+    def test_what_does_not_fit_is_refused_and_changes_nothing(self) -> None:
+        limits = Limits(max_store_bytes=10, max_store_files=3, max_scope_bytes=8)
+        with self._opened() as (catalog, _):
+            ref = new_ref()
+            catalog.add(Registration(ref, "s", "/m/a", None, self.OWNED, 6), limits=limits)
+            for scope, size in (("s", 3), ("t", 5)):  # too much for the scope, for the store
+                with _raises(QuotaExceeded):
+                    catalog.add(_new("/m/b", scope, size=size), limits=limits)
+            assert not catalog.knows("/m/b")
+            assert catalog.use() == (1, 6)
+            catalog.add(_new("/m/a", "s", size=6), limits=limits)
+            assert catalog.use() == (1, 6)
+            catalog.add(_new("/m/b", "t", size=4), limits=limits)
+            with _raises(QuotaExceeded):
+                catalog.share(ref, new_ref(), "t", limits=limits)
+            catalog.add(_new("/m/c", "u", size=0), limits=limits)
+            with _raises(QuotaExceeded):
+                catalog.add(_new("/m/d", "u", size=0), limits=limits)
+            assert catalog.stats().refs == 4
+            catalog.release_scope("t")
+            assert catalog.use() == (3, 10), "condemned bytes are still there"
+            catalog.reap(lambda _: None)
+            assert catalog.use() == (2, 6)
+
+    # -- the journal
+
+    def test_every_end_and_every_deletion_has_its_line(self) -> None:
+        with self._opened() as (catalog, clock):
+            first = _add(catalog, "/m/f", scope="s:1", size=5)
+            last = _add(catalog, "/m/f", scope="t", size=5, ttl=1)
+            _add(catalog, "/m/g", scope="s")
+            catalog.release(first)
+            clock.advance(2)
+            catalog.expire(None)
+            catalog.reap(_refuse)
+            catalog.reap(_refuse)
+            catalog.reap(lambda _: None)
+            lines = [(it.what, it.ref, it.scope, it.location, it.size) for it in catalog.history()]
+            assert lines == [
+                ("released", first, "s:1", "/m/f", 5),
+                ("expired", last, "t", "/m/f", 5),
+                ("failed", last, "t", "/m/f", 5),
+                ("deleted", last, "t", "/m/f", 5),
+            ]
+            of_first = [it.what for it in catalog.history(first)]
+            assert of_first == ["released", "failed", "deleted"]
+            assert [it.what for it in catalog.history(scope="s")] == ["released"]
+            assert [it.what for it in catalog.history(scope="t")] == ["expired", "failed", "deleted"]
+            assert list(catalog.history("media://nope")) == []
+            failed = next(it for it in catalog.history() if it.what == "failed")
+            assert "Permission denied" in failed.error
+            assert str(os.getpid()) in failed.by
+            assert failed.at.timestamp() == clock.now
+
+    # -- reconciling
+
+    def test_places_come_in_the_order_of_their_bytes(self) -> None:
+        with self._opened() as (catalog, _):
+            names = ["/m/b", "/m/a", "0f/0f1", "ff/ffa", "kept/aa", "/m/\udcff", "/m/é"]
+            for name in names:
+                _add(catalog, name)
+            catalog.release_scope("s")
+            _add(catalog, "/m/a")
+            places = list(catalog.places())
+            assert [it.location for it in places] == sorted(names, key=os.fsencode)
+            assert [it.location for it in places if not it.condemned] == ["/m/a"]
+
+    def test_what_is_lost_ends_with_its_refs_and_is_not_deleted(self) -> None:
+        with self._opened() as (catalog, _):
+            refs = [_add(catalog, "/m/f", scope="s", size=3) for _ in range(2)]
+            assert catalog.is_live("/m/f")
+            assert catalog.lose("/m/f") == 2
+            assert catalog.lose("/m/f") == 0
+            assert not catalog.is_live("/m/f")
+            assert not catalog.knows("/m/f")
+            assert catalog.reap(_never).deleted == 0
+            assert catalog.use() == (0, 0)
+            with _raises(RefReconciled):
+                catalog.get(refs[0])
+
+    def test_what_is_adopted_is_reaped_unless_it_has_a_row(self) -> None:
+        with self._opened() as (catalog, _):
+            live = _add(catalog, "0f/live")
+            catalog.adopt("0f/live", 1)
+            catalog.adopt("0f/stray", 9)
+            assert catalog.use() == (2, 10)
+            deleted: list[str] = []
+            assert catalog.reap(deleted.append).freed == 9
+            assert deleted == ["0f/stray"]
+            assert catalog.get(live)
+            assert [it.what for it in catalog.history()] == ["reconciled", "deleted"]
+
+    def test_sound_books_have_no_faults(self) -> None:
+        with self._opened() as (catalog, _):
+            for i in range(5):
+                _add(catalog, f"/m/{i}", scope=f"s{i}", meta=self.BORROWED if i % 2 else self.OWNED)
+            catalog.lease(next(catalog.entries()).ref, 60)
+            for i in range(4):
+                catalog.release_scope(f"s{i}")
+            assert list(catalog.faults(deep=True)) == []
+            catalog.mend()
+            assert catalog.stats().condemned == 2
+            assert catalog.stats().leases == 1
 
     # -- numbers
 
@@ -480,6 +682,10 @@ def _add(
     new = _new(location, scope, meta, size)
     catalog.add(new, ttl=ttl)
     return new.ref
+
+
+def _refuse(location: str) -> None:
+    raise PermissionError(13, "Permission denied", location)
 
 
 def _never(location: str) -> None:

@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -103,8 +104,9 @@ class LocalBlobs(Blobs):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.path.lexists(temp):
                     return shard, name, handle
-            except BlockingIOError:
-                pass  # a sweep came between the two lines above, and deletes it as abandoned
+            except BlockingIOError:  # somebody came between the two, and takes it for abandoned
+                with suppress(FileNotFoundError):
+                    os.unlink(temp)
             except BaseException:
                 os.close(handle)
                 raise
@@ -139,10 +141,14 @@ class LocalBlobs(Blobs):
         for name, temp in self._dead_writers():
             key = name.replace(".", "/", 1)
             yield key if os.path.lexists(os.path.join(self._root, key)) else None
-            os.unlink(temp)
+            with suppress(FileNotFoundError):
+                os.unlink(temp)
 
     def leftovers(self) -> Iterator[str]:
-        return (f"tmp/{name}" for name, _ in self._dead_writers())
+        seen = [name for name, _ in self._dead_writers()]
+        if seen:
+            time.sleep(0.01)  # one that had just been made is locked by its writer now
+            yield from (f"tmp/{name}" for name, _ in self._dead_writers() if name in seen)
 
     def being_written(self, key: str) -> bool:
         return os.path.lexists(self._temp(*key.split("/")))

@@ -22,6 +22,11 @@ OLDEST_SQLITE = (3, 35, 0)  # RETURNING
 CHECKPOINT_EVERY = 2000
 """Rows changed by this process between two checkpoints."""
 
+LONG_LOG = 16_000
+"""Pages in the write-ahead log (4 KiB each) from which on a checkpoint waits for readers..."""
+READERS_MILLISECONDS = 200
+"""...and for how long."""
+
 _MAGIC = b"SQLite format 3\0"
 _files: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
 _of_parents: list[sqlite3.Connection] = []  # never used, never closed: SQLite forbids both after a fork
@@ -203,7 +208,12 @@ class SqliteFile:
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move what is committed into the main file; called in our turn, so beside no commit."""
         self._unsaved = 0
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if frames > LONG_LOG:
+            # Readers have kept the log from starting over; wait for them, but not for long.
+            connection.execute(f"PRAGMA busy_timeout={READERS_MILLISECONDS}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute(f"PRAGMA busy_timeout={int(self.timeout * 1000)}")
 
     @contextmanager
     def wrapping(self) -> Iterator[None]:
