@@ -1,4 +1,4 @@
-"""The durable store: what a restart keeps, what is refused untouched, what a first opening races with."""
+"""The durable store: what a restart keeps, what is refused untouched, what an opening races with."""
 
 import hashlib
 import multiprocessing

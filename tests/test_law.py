@@ -113,13 +113,13 @@ def test_what_is_not_a_regular_file_is_refused(store, folder):
             store.store(f"{folder}/{name}", MediaMeta(), "s")
     with pytest.raises(NotAFile, match="character device"):
         store.store("/dev/null", MediaMeta(), "s")
-    with pytest.raises(NotAFile, match="NUL|null"):
+    with pytest.raises(NotAFile, match=r"NUL|null"):
         store.store(f"{folder}/a\0b", MediaMeta(), "s")
     for missing in ("", f"{folder}/dangling", f"{folder}/x.jpg/"):
         with pytest.raises(MediaMissing):
             store.store(missing, MediaMeta(), "s")
     (folder / "loop").symlink_to("loop")
-    with pytest.raises(BlobError, match="[Ss]ymbolic links|Too many levels"):
+    with pytest.raises(BlobError, match=r"symbolic links"):
         store.store(folder / "loop", MediaMeta(), "s")
     assert store.stats().refs == 0
 

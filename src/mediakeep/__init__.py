@@ -34,9 +34,9 @@ from mediakeep.model import (
     Stats,
     SweepReport,
 )
-from mediakeep.opening import open_store
+from mediakeep.opening import FileMediaStore, open_store
 from mediakeep.scope import MediaScope
-from mediakeep.store import FileMediaStore, MediaStore
+from mediakeep.store import MediaStore
 
 __version__ = "0.1.0"
 

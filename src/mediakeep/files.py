@@ -73,16 +73,9 @@ def _by_name(path: str) -> tuple[str, os.stat_result]:
     return os.path.join(os.path.realpath(folder), name), found
 
 
-def check_still_there(location: str) -> None:
-    """Raise MediaMissing if no name stands at the canonical `location` any more."""
-    try:
-        os.lstat(location)
-    except OSError as error:
-        raise MediaMissing(
-            error.errno,
-            f"{error.strerror} (its last ref ended and it was deleted just now; store a new file)",
-            location,
-        ) from error
+def is_plain(path: str) -> bool:
+    """Return whether `path` could be canonical as it is written: absolute, without `.` or `..`."""
+    return path.startswith("/") and "//" not in path and "/." not in path
 
 
 def _kind(mode: int) -> str:

@@ -28,12 +28,11 @@ class Lease:
     entered again once it has ended.
     """
 
-    __slots__ = ("_held_by", "_number", "_store", "ref")
+    __slots__ = ("_number", "_store", "ref")
 
     def __init__(self, store: "MediaStore", ref: str) -> None:
         self._store = store
         self._number = 0
-        self._held_by = 0
         self.ref = ref
 
     def __enter__(self) -> Media:
@@ -42,7 +41,6 @@ class Lease:
                 f"this lease of {self.ref} is held already: ask the store for another one"
             )
         self._number, media = self._store._begin_lease(self.ref)
-        self._held_by = os.getpid()
         return media
 
     def __exit__(
@@ -52,15 +50,13 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         number, self._number = self._number, 0
-        # A child that was forked inside the block leaves it too; the lease is its parent's.
-        if self._held_by == os.getpid():
-            self._store._end_lease(number)
+        self._store._end_lease(number)
 
 
 class Heartbeat:
     """Renews the live leases of one store from a daemon thread, which runs while there are any."""
 
-    __slots__ = ("__weakref__", "_catalog", "_leases", "_lock", "_seconds", "_stop", "_thread")
+    __slots__ = ("__weakref__", "_catalog", "_leases", "_lock", "_lost", "_seconds", "_stop", "_thread")
 
     def __init__(self, catalog: Catalog, seconds: float) -> None:
         self._catalog = catalog
@@ -72,6 +68,7 @@ class Heartbeat:
         """Start afresh in a child, which holds none of its parent's leases."""
         self._lock = threading.Lock()
         self._leases: set[int] = set()
+        self._lost: set[int] = set()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -86,10 +83,18 @@ class Heartbeat:
                 )
                 self._thread.start()
 
-    def remove(self, lease: int) -> None:
-        """Keep it alive no longer."""
+    def remove(self, lease: int) -> bool:
+        """Keep it alive no longer; return whether it is this process's.
+
+        A child that was forked inside a lease's block leaves the block too, and the lease is its
+        parent's.
+        """
         with self._lock:
+            if lease not in self._leases and lease not in self._lost:
+                return False
             self._leases.discard(lease)
+            self._lost.discard(lease)
+            return True
 
     def stop(self) -> None:
         """Renew nothing any more; returns when a renewal in progress has ended."""
@@ -116,6 +121,7 @@ class Heartbeat:
                 # What has just ended is no loss.
                 lost = [lease for lease in lost if lease in self._leases]
                 self._leases.difference_update(lost)
+                self._lost.update(lost)
             if lost:
                 logger.error(
                     "%d leases had lapsed before they were renewed (was the process stopped for %g s?): "

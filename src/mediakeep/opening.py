@@ -1,16 +1,61 @@
-"""From a word to a store: `open_store`."""
+"""From a word to a store: `open_store`, and the store in memory."""
 
 import os
 from datetime import timedelta
 from pathlib import Path
 
 from mediakeep.blobs.local import LocalBlobs
-from mediakeep.catalogs import Clock
+from mediakeep.blobs.temporary import TemporaryBlobs
+from mediakeep.catalogs.memory import MemoryCatalog
 from mediakeep.cleaner import MediaCleanerConfig
+from mediakeep.clocks import Clock
 from mediakeep.errors import CatalogError
 from mediakeep.leases import LEASE_SECONDS
 from mediakeep.model import Limits
-from mediakeep.store import FileMediaStore, MediaStore
+from mediakeep.store import MediaStore
+
+
+class FileMediaStore(MediaStore):
+    """A store whose books are in memory, for one process; files stay where they lie.
+
+    `put` writes into a folder of its own, which goes when the store is closed or its process ends. Files
+    that were registered in place stay where they are when the store is closed.
+
+    Args:
+        cleaner: when refs get too old, and how often `start` has the store swept.
+        clock: gives the time in seconds; by default one that setting the machine's clock cannot move.
+        root: where `put` makes its folder; default :func:`temp_dir`.
+        limits: how much may come in.
+        default_ttl: how long a ref lives that is given no ttl of its own.
+
+    >>> with FileMediaStore() as store:
+    ...     ref = store.put(b"hello", MediaMeta(filename="hello.txt"), scope="chat:1")
+    ...     path = store.resolve(ref)
+    ...     print(path.read_text())
+    ...     store.release_all("chat:1")
+    ...     print(path.exists())
+    hello
+    False
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        *,
+        cleaner: MediaCleanerConfig | None = None,
+        clock: Clock | None = None,
+        root: str | os.PathLike[str] | None = None,
+        limits: Limits | None = None,
+        default_ttl: timedelta | float | None = None,
+    ) -> None:
+        super().__init__(
+            MemoryCatalog(clock),
+            TemporaryBlobs(root),
+            cleaner=cleaner,
+            limits=limits,
+            default_ttl=default_ttl,
+        )
 
 
 def open_store(

@@ -11,23 +11,19 @@ The orders, and what a crash between two steps leaves:
 
 import logging
 import os
-import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from mediakeep.blobs import Blobs, Source
-from mediakeep.blobs.temporary import TemporaryBlobs
-from mediakeep.catalogs import Catalog, Clock, Reaped, Registration, Use, check_room
-from mediakeep.catalogs.memory import MemoryCatalog
+from mediakeep.catalogs import Catalog, Reaped, Registration, Use, check_room
 from mediakeep.cleaner import Cleaner, MediaCleanerConfig
-from mediakeep.errors import BlobError, MediaMissing, StillLeased, TooLarge
-from mediakeep.files import Remover, check_still_there, look, open_regular
+from mediakeep.erasing import erase
+from mediakeep.errors import BlobError, MediaMissing, TooLarge
+from mediakeep.files import Remover, is_plain, look, open_regular
 from mediakeep.leases import LEASE_SECONDS, Heartbeat, Lease
 from mediakeep.model import (
     NO_META,
@@ -49,6 +45,13 @@ from mediakeep.refs import new_ref
 from mediakeep.scope import MediaScope
 
 logger = logging.getLogger("mediakeep.store")
+
+
+class _ElsewhereError(Exception):
+    """The file is not where it was taken to be: its canonical name is another one."""
+
+    def __init__(self, location: str) -> None:
+        self.location = location
 
 
 class MediaStore:
@@ -137,22 +140,29 @@ class MediaStore:
         """
         path = os.fsdecode(local_path)
         seconds = self._checked(meta, scope, ttl)
-        found = look(path)
-        if self._limits is not None:
-            self._admit_file(found.size)
-        location = self._blobs.key(found.location)
-        given = None
-        if location is None:
-            location = found.location
-            given = Path(path if os.path.isabs(path) else location)
         ref = new_ref()
-        self._catalog.add(
-            Registration(ref, scope, location, given, meta, found.size),
-            ttl=seconds,
-            verify=partial(check_still_there, found.location),
-            limits=self._limits,
-        )
-        return ref
+        # Mostly the path is canonical as it is, and one look, under its lock, is enough.
+        location = path if is_plain(path) else look(path).location
+        while True:
+            key = self._blobs.key(location)
+
+            def check(location: str = location, key: str | None = key) -> Registration:
+                found, size = look(path)
+                if found != location:
+                    raise _ElsewhereError(found)
+                if self._limits is not None:
+                    self._admit_file(size)
+                if key is not None:
+                    return Registration(ref, scope, key, None, meta, size)
+                given = Path(path if os.path.isabs(path) else location)
+                return Registration(ref, scope, location, given, meta, size)
+
+            try:
+                self._catalog.register(key or location, check, ttl=seconds, limits=self._limits)
+            except _ElsewhereError as elsewhere:
+                location = elsewhere.location
+            else:
+                return ref
 
     def put(
         self,
@@ -319,9 +329,9 @@ class MediaStore:
         return number, Media(found.path or self._blobs.path(found.location), found.meta)
 
     def _end_lease(self, number: int) -> None:
-        if self._heartbeat is not None:
-            self._heartbeat.remove(number)
-        waiting = self._catalog.end_lease(number).condemned
+        if self._heartbeat is not None and not self._heartbeat.remove(number):
+            return
+        waiting = self._catalog.end_lease(number)
         if waiting:
             self._reap(waiting)
 
@@ -393,38 +403,8 @@ class MediaStore:
             StillLeased: a lease holds a file. Without `wait` nothing has changed; with it the refs have
                 ended, and the file goes when its lease ends.
         """
-        owned: dict[str, Entry] = {}
-        refs: Counter[str] = Counter()
-        for entry in self.entries(scope, nested=True):
-            refs[entry.location] += 1
-            owned[entry.location] = entry
-        ended = self._catalog.release_scope(scope, nested=True, refuse_leased=wait is None)
-        reasons = {it.location: it.reason for it in self._reap(ended.condemned).failed}
-        if wait is not None:
-            self._await_leases(ended.condemned, seconds_of("wait", wait), reasons)
-        condemned = set(ended.condemned)
-
-        def result(entry: Entry) -> str:
-            if entry.location in reasons:
-                return f"failed: {reasons[entry.location]}"
-            if entry.location in condemned:
-                return "deleted"
-            return "kept: borrowed" if not entry.owned else "kept: another scope has a ref of it"
-
-        return tuple(
-            Erased(name, entry.size, refs[name], result(entry)) for name, entry in owned.items()
-        )
-
-    def _await_leases(self, locations: list[str], seconds: float, reasons: dict[str, str]) -> None:
-        deadline = time.monotonic() + seconds
-        while left := [it for it in locations if it not in reasons and self._catalog.knows(it)]:
-            if time.monotonic() > deadline:
-                raise StillLeased(
-                    f"{left[0]!r} is still held by a lease after {seconds:g} s: its refs have ended, "
-                    "and it goes when its lease ends"
-                )
-            time.sleep(0.02)
-            reasons |= {it.location: it.reason for it in self._reap(left).failed}
+        seconds = None if wait is None else seconds_of("wait", wait)
+        return erase(self._catalog, self._reap, scope, wait=seconds)
 
     def clean_expired(self) -> int:
         """Sweep, and return how many refs ended.
@@ -572,46 +552,3 @@ class MediaStore:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class FileMediaStore(MediaStore):
-    """A store whose books are in memory, for one process; files stay where they lie.
-
-    `put` writes into a folder of its own, which goes when the store is closed or its process ends. Files
-    that were registered in place stay where they are when the store is closed.
-
-    Args:
-        cleaner: when refs get too old, and how often `start` has the store swept.
-        clock: gives the time in seconds; by default one that setting the machine's clock cannot move.
-        root: where `put` makes its folder; default :func:`temp_dir`.
-        limits: how much may come in.
-        default_ttl: how long a ref lives that is given no ttl of its own.
-
-    >>> with FileMediaStore() as store:
-    ...     ref = store.put(b"hello", MediaMeta(filename="hello.txt"), scope="chat:1")
-    ...     path = store.resolve(ref)
-    ...     print(path.read_text())
-    ...     store.release_all("chat:1")
-    ...     print(path.exists())
-    hello
-    False
-    """
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        *,
-        cleaner: MediaCleanerConfig | None = None,
-        clock: Clock | None = None,
-        root: str | os.PathLike[str] | None = None,
-        limits: Limits | None = None,
-        default_ttl: timedelta | float | None = None,
-    ) -> None:
-        super().__init__(
-            MemoryCatalog(clock),
-            TemporaryBlobs(root),
-            cleaner=cleaner,
-            limits=limits,
-            default_ttl=default_ttl,
-        )

@@ -294,11 +294,11 @@ class CatalogContract:
         with self._opened() as (catalog, _):
             catalog.release(_add(catalog, "/m/f"))
 
-            def missing() -> None:
+            def missing() -> Registration:
                 raise FileNotFoundError
 
             with _raises(FileNotFoundError):
-                catalog.add(_new("/m/f", meta=self.BORROWED), verify=missing)
+                catalog.register("/m/f", missing)
             assert catalog.stats().refs == 0
             assert list(catalog.condemned()) == [("/m/f", 1)]
             assert catalog.reap(lambda _: None).deleted == 1
@@ -308,10 +308,13 @@ class CatalogContract:
             catalog.release(_add(catalog, "/m/f"))
             there = [True]
             seen: list[bool] = []
-            same = threading.Thread(
-                target=lambda: catalog.add(_new("/m/f"), verify=lambda: seen.append(there[0]))
-            )
-            other = threading.Thread(target=lambda: catalog.add(_new("/m/g"), verify=lambda: None))
+
+            def look() -> Registration:
+                seen.append(there[0])
+                return _new("/m/f")
+
+            same = threading.Thread(target=lambda: catalog.register("/m/f", look))
+            other = threading.Thread(target=lambda: catalog.register("/m/g", lambda: _new("/m/g")))
 
             def delete(_: str) -> None:
                 same.start()
@@ -356,18 +359,18 @@ class CatalogContract:
     def test_a_lease_keeps_what_is_condemned(self) -> None:
         with self._opened() as (catalog, _):
             ref = _add(catalog, "/m/f", scope="s")
-            first, second = catalog.lease(ref, 60), catalog.lease(ref, 60)
-            assert first.number != second.number
-            assert first.found == catalog.get(ref)
+            (first, found), (second, _) = catalog.lease(ref, 60), catalog.lease(ref, 60)
+            assert first != second
+            assert found == catalog.get(ref)
             assert catalog.entry(ref).leases == 2
             assert catalog.release_scope("s").condemned == ["/m/f"]
             assert catalog.reap(_never).deleted == 0
             assert list(catalog.condemned()) == []
             stats = catalog.stats()
             assert (stats.leases, stats.leased, stats.condemned) == (2, 1, 1)
-            assert catalog.end_lease(first.number).condemned == []
-            assert catalog.end_lease(second.number).condemned == ["/m/f"]
-            assert catalog.end_lease(second.number).condemned == []
+            assert catalog.end_lease(first) == []
+            assert catalog.end_lease(second) == ["/m/f"]
+            assert catalog.end_lease(second) == []
             assert catalog.reap(lambda _: None).deleted == 1
 
     def test_a_dead_ref_cannot_be_leased(self) -> None:
@@ -383,27 +386,27 @@ class CatalogContract:
     def test_a_lease_of_a_live_location_ends_without_a_trace(self) -> None:
         with self._opened() as (catalog, _):
             ref = _add(catalog, "/m/f")
-            assert catalog.end_lease(catalog.lease(ref, 60).number).condemned == []
+            assert catalog.end_lease(catalog.lease(ref, 60)[0]) == []
             assert catalog.entry(ref).leases == 0
 
     def test_a_borrowed_location_stays_undeletable_while_it_is_leased(self) -> None:
         with self._opened() as (catalog, _):
             ref = _add(catalog, "/m/f", meta=self.BORROWED)
-            lease = catalog.lease(ref, 60)
+            lease, _ = catalog.lease(ref, 60)
             assert catalog.release(ref).condemned == []
             assert catalog.stats().condemned == 0
             owned = _add(catalog, "/m/f")
             assert catalog.release(owned).condemned == ["/m/f"]
             assert catalog.reap(_never).deleted == 0
-            catalog.end_lease(lease.number)
+            catalog.end_lease(lease)
             assert catalog.reap(lambda _: None).deleted == 1
 
     def test_a_borrowed_location_is_forgotten_when_its_lease_ends(self) -> None:
         with self._opened() as (catalog, _):
             ref = _add(catalog, "/m/f", meta=self.BORROWED)
-            lease = catalog.lease(ref, 60)
+            lease, _ = catalog.lease(ref, 60)
             catalog.release(ref)
-            assert catalog.end_lease(lease.number).condemned == ["/m/f"]
+            assert catalog.end_lease(lease) == ["/m/f"]
             assert catalog.reap(_never).deleted == 0
             assert not catalog.knows("/m/f")
 
@@ -412,13 +415,13 @@ class CatalogContract:
             if not catalog.leases_lapse:
                 return
             ref = _add(catalog, "/m/f")
-            kept, lost = catalog.lease(ref, 60), catalog.lease(ref, 60)
+            (kept, _), (lost, _) = catalog.lease(ref, 60), catalog.lease(ref, 60)
             catalog.release(ref)
             clock.advance(40)
-            assert catalog.renew([kept.number], 60) == []
+            assert catalog.renew([kept], 60) == []
             clock.advance(30)
             assert catalog.reap(_never).deleted == 0
-            assert catalog.renew([kept.number, lost.number], 60) == [lost.number]
+            assert catalog.renew([kept, lost], 60) == [lost]
             clock.advance(61)
             assert catalog.forget_lapsed() == 2
             assert catalog.forget_lapsed() == 0
@@ -428,7 +431,7 @@ class CatalogContract:
         with self._opened() as (catalog, _):
             ref = _add(catalog, "/m/f", scope="s:1")
             other = _add(catalog, "/m/g", scope="s")
-            lease = catalog.lease(ref, 60)
+            lease, _ = catalog.lease(ref, 60)
             with _raises(StillLeased):
                 catalog.release_scope("s", nested=True, refuse_leased=True)
             assert catalog.get(other)
@@ -437,7 +440,7 @@ class CatalogContract:
             assert catalog.release_scope("s", nested=True, refuse_leased=True).refs == 1
             with _raises(StillLeased):
                 catalog.release_scope("t", refuse_leased=True)
-            catalog.end_lease(lease.number)
+            catalog.end_lease(lease)
             assert catalog.release_scope("t", refuse_leased=True).condemned == ["/m/f"]
             with _raises(RefReleased):
                 catalog.get(shared)
@@ -680,7 +683,7 @@ def _add(
     ttl: float | None = None,
 ) -> str:
     new = _new(location, scope, meta, size)
-    catalog.add(new, ttl=ttl)
+    catalog.register(location, lambda: new, ttl=ttl)
     return new.ref
 
 

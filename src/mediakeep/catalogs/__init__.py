@@ -3,7 +3,7 @@
 Each verb of :class:`Catalog` is one atomic step on the domain, so that the steps between them, and a
 crash between them, are all that :class:`mediakeep.MediaStore` has to order. Two verbs call back while
 they hold *the location's own lock*, which keeps everyone else off that one location and nothing else:
-`add` lets the caller look whether the file is there, `reap` lets it delete the bytes. That is how a
+`register` lets the caller look whether the file is there, `reap` lets it delete the bytes. That is how a
 registration meets a deletion of the same file: one waits for the other, and then sees what it did.
 """
 
@@ -14,7 +14,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from mediakeep.errors import QuotaExceeded, RefExpired, RefReconciled, RefReleased, UnknownRef
+from mediakeep.clocks import Clock
+from mediakeep.errors import (
+    QuotaExceeded,
+    RefExpired,
+    RefReconciled,
+    RefReleased,
+    StillLeased,
+    UnknownRef,
+)
 from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Receipt, Stats
 
 __all__ = [
@@ -22,16 +30,12 @@ __all__ = [
     "Clock",
     "Ended",
     "Fault",
-    "Leased",
     "Place",
     "Reaped",
     "Registration",
     "Use",
     "Why",
 ]
-
-Clock = Callable[[], float]
-"""Gives the time in seconds since the epoch."""
 
 
 class Why(StrEnum):
@@ -80,13 +84,6 @@ class Reaped:
     failed: list[FailedDeletion] = field(default_factory=list)
 
 
-class Leased(NamedTuple):
-    """A lease: its number, and what it holds."""
-
-    number: int
-    found: Registration
-
-
 class Place(NamedTuple):
     """A location as the catalog keeps it."""
 
@@ -122,20 +119,30 @@ class Catalog(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def add(
+    def add(self, new: Registration, *, ttl: float | None = None, limits: Limits | None = None) -> None:
+        """Write down a new ref of a location that nobody else knows yet, such as a fresh blob.
+
+        `ttl` is in seconds from now.
+
+        Raises:
+            QuotaExceeded: what comes in with it would pass one of the `limits`.
+        """
+
+    @abstractmethod
+    def register(
         self,
-        new: Registration,
+        location: str,
+        check: Callable[[], Registration],
         *,
         ttl: float | None = None,
-        verify: Callable[[], object] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        """Write down a new ref; its location becomes live, also where it was condemned.
+        """Write down a new ref of `location`, which becomes live, also where it was condemned.
 
-        The first live ref of a location decides whether it is owned; a later one that borrows it makes
-        it undeletable until the last ref has ended. `verify` is called under the location's own lock,
-        where no deletion of it can run; what it raises passes through, and nothing is written.
-        `ttl` is in seconds from now.
+        `check` is called under the location's own lock, where no deletion of it can run, and returns
+        what to write down; what it raises passes through, and nothing is written. The first live ref
+        of a location decides whether it is owned; a later one that borrows it makes it undeletable until
+        the last ref has ended.
 
         Raises:
             QuotaExceeded: what comes in with it would pass one of the `limits`.
@@ -211,8 +218,10 @@ class Catalog(ABC):
         """Whether a lease ends by itself when it is not renewed."""
 
     @abstractmethod
-    def lease(self, ref: str, seconds: float) -> Leased:
-        """Hold what the live `ref` names: it is not reaped while the lease is live.
+    def lease(self, ref: str, seconds: float) -> tuple[int, Registration]:
+        """Hold what the live `ref` names, and return the lease's number with it.
+
+        It is not reaped while the lease is live.
 
         Raises:
             UnknownRef: `ref` is not live.
@@ -223,8 +232,8 @@ class Catalog(ABC):
         """Let the leases last for `seconds` from now; return those that had lapsed and are gone."""
 
     @abstractmethod
-    def end_lease(self, lease: int) -> Ended:
-        """End a lease; `condemned` of the result is what nothing holds any more."""
+    def end_lease(self, lease: int) -> list[str]:
+        """End a lease; return the location if it can be reaped now."""
 
     @abstractmethod
     def forget_lapsed(self) -> int:
@@ -324,3 +333,11 @@ def check_scope_room(limits: Limits, scope: str, size: int, more: int) -> None:
             f"scope {scope!r} has {size - more} bytes and may have {limits.max_scope_bytes} "
             f"(max_scope_bytes), so {more} more do not fit: release refs of it that are done"
         )
+
+
+def still_leased(location: str, ref: str, leases: int) -> StillLeased:
+    """Return the error for a location that is to be deleted while a lease holds it."""
+    return StillLeased(
+        f"{location!r} ({ref}) is held by {leases} lease{'s' if leases > 1 else ''}; "
+        "nothing was ended: wait for the lease to end, or tell erase how long to wait"
+    )

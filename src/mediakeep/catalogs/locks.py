@@ -13,16 +13,17 @@ class KeyedLock:
     Holding one key keeps nobody off another. For threads of one process.
     """
 
-    __slots__ = ("_changed", "_held", "_waiting")
+    __slots__ = ("_changed", "_held", "_lock", "_waiting")
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._held: set[Hashable] = set()
         self._waiting = 0
 
     def try_hold(self, key: Hashable) -> bool:
         """Take `key` and return True, or return False where somebody has it."""
-        with self._changed:
+        with self._lock:
             if key in self._held:
                 return False
             self._held.add(key)
@@ -37,7 +38,7 @@ class KeyedLock:
         if self.try_hold(key):
             return
         deadline = time.monotonic() + timeout
-        with self._changed:
+        with self._lock:
             self._waiting += 1
             try:
                 while key in self._held:
@@ -52,7 +53,7 @@ class KeyedLock:
 
     def drop(self, key: Hashable) -> None:
         """Give `key` back."""
-        with self._changed:
+        with self._lock:
             self._held.discard(key)
             if self._waiting:
                 self._changed.notify_all()

@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -13,7 +12,6 @@ from mediakeep.catalogs import (
     Clock,
     Ended,
     Fault,
-    Leased,
     Place,
     Reaped,
     Registration,
@@ -22,10 +20,12 @@ from mediakeep.catalogs import (
     below,
     check_room,
     check_scope_room,
+    still_leased,
 )
 from mediakeep.catalogs.agenda import Agenda
 from mediakeep.catalogs.locks import KeyedLock
-from mediakeep.errors import StillLeased, UnknownRef
+from mediakeep.clocks import steady_clock
+from mediakeep.errors import UnknownRef
 from mediakeep.model import (
     CleanupPolicy,
     Entry,
@@ -43,21 +43,6 @@ NAMED_FAILURES = 1000
 """How many failed deletions `stats` names."""
 
 
-def steady_clock() -> Clock:
-    """Return a clock that starts at the time of day and then only counts what really passes.
-
-    Setting the machine's clock does not move it. Where the system has such a clock, the time that the
-    machine sleeps counts too.
-    """
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)
-
-    def elapsed() -> float:
-        return time.monotonic() if boottime is None else time.clock_gettime(boottime)
-
-    base = time.time() - elapsed()
-    return lambda: base + elapsed()
-
-
 class _Location:
     """One place of bytes: its live refs and leases, and whether it may be deleted in the end."""
 
@@ -65,7 +50,7 @@ class _Location:
 
     def __init__(self, owned: bool) -> None:
         self.refs: set[str] = set()
-        self.leases: set[int] | frozenset[int] = frozenset()
+        self.leases: set[int] | None = None  # made by the first
         self.owned = owned
         self.size = 0
         self.sha256 = ""
@@ -120,25 +105,25 @@ class MemoryCatalog(Catalog):
 
     # -- beginnings
 
-    def add(
+    def add(self, new: Registration, *, ttl: float | None = None, limits: Limits | None = None) -> None:
+        with self._lock:
+            self._write(new, ttl, limits)
+
+    def register(
         self,
-        new: Registration,
+        location: str,
+        check: Callable[[], Registration],
         *,
         ttl: float | None = None,
-        verify: Callable[[], object] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if verify is None:  # a fresh blob: nobody else knows its name
-            with self._lock:
-                self._write(new, ttl, limits)
-            return
-        self._on_location.hold(new.location, self._timeout)
+        self._on_location.hold(location, self._timeout)
         try:
-            verify()
+            new = check()
             with self._lock:
                 self._write(new, ttl, limits)
         finally:
-            self._on_location.drop(new.location)
+            self._on_location.drop(location)
 
     def share(
         self,
@@ -225,7 +210,7 @@ class MemoryCatalog(Catalog):
                 expires_at=None if expires_at is None else _time(expires_at),
                 owned=location.owned,
                 refs=len(location.refs),
-                leases=len(location.leases),
+                leases=len(location.leases or ()),
             )
 
     def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
@@ -375,29 +360,32 @@ class MemoryCatalog(Catalog):
     def leases_lapse(self) -> bool:
         return False
 
-    def lease(self, ref: str, seconds: float) -> Leased:
+    def lease(self, ref: str, seconds: float) -> tuple[int, Registration]:
         with self._lock:
             found = self._refs.get(ref)
             if found is None:
                 raise self._dead(ref)
             number = next(self._numbers)
             location = self._locations[found.location]
-            location.leases = location.leases | {number}
+            if location.leases is None:
+                location.leases = {number}
+            else:
+                location.leases.add(number)
             self._leases[number] = found.location
-        return Leased(number, found)
+        return number, found
 
     def renew(self, leases: Iterable[int], seconds: float) -> list[int]:
         return [number for number in leases if number not in self._leases]
 
-    def end_lease(self, lease: int) -> Ended:
+    def end_lease(self, lease: int) -> list[str]:
         with self._lock:
             name = self._leases.pop(lease, None)
             if name is None:
-                return Ended()
+                return []
             location = self._locations.get(name) or self._condemned[name]
-            location.leases = location.leases - {lease}
-            waits = not location.leases and name in self._condemned
-        return Ended(0, [name] if waits else [])
+            if location.leases is not None:
+                location.leases.discard(lease)
+            return [name] if not location.leases and name in self._condemned else []
 
     def forget_lapsed(self) -> int:
         return 0
@@ -504,14 +492,6 @@ class MemoryCatalog(Catalog):
 
     def close(self) -> None:
         """Do nothing: the books go with the process."""
-
-
-def still_leased(location: str, ref: str, leases: int) -> StillLeased:
-    """Return the error for a location that is to be deleted while a lease holds it."""
-    return StillLeased(
-        f"{location!r} ({ref}) is held by {leases} lease{'s' if leases > 1 else ''}; "
-        "nothing was ended: wait for the lease to end, or tell erase how long to wait"
-    )
 
 
 def _time(seconds: float) -> datetime:

@@ -13,15 +13,12 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from mediakeep.catalogs import (
     Catalog,
-    Clock,
     Ended,
     Fault,
-    Leased,
     Place,
     Reaped,
     Registration,
@@ -30,9 +27,9 @@ from mediakeep.catalogs import (
     below,
     check_room,
     check_scope_room,
+    still_leased,
 )
 from mediakeep.catalogs import sqlite_checks as checks
-from mediakeep.catalogs.memory import still_leased
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_schema import (
     ENTRY,
@@ -48,6 +45,7 @@ from mediakeep.catalogs.sqlite_schema import (
     ref_of,
     time_of,
 )
+from mediakeep.clocks import Clock, clock_since_boot
 from mediakeep.errors import BlobError, UnknownRef
 from mediakeep.model import (
     CleanupPolicy,
@@ -99,7 +97,7 @@ class SqliteCatalog(Catalog):
         history_seconds: float = HISTORY_SECONDS,
     ) -> None:
         self._clock = clock or time.time
-        self._lease_clock, self._boot = (clock, "") if clock else _clock_since_boot()
+        self._lease_clock, self._boot = (clock, "") if clock else clock_since_boot()
         self._history_seconds = history_seconds
         self._file = SqliteFile(os.path.realpath(path), SCHEMA, VERSION, fsync=fsync, timeout=timeout)
 
@@ -109,26 +107,25 @@ class SqliteCatalog(Catalog):
 
     # -- beginnings
 
-    def add(
+    def add(self, new: Registration, *, ttl: float | None = None, limits: Limits | None = None) -> None:
+        with self._file.write() as db:
+            self._write(db, new, ttl, limits)
+
+    def register(
         self,
-        new: Registration,
+        location: str,
+        check: Callable[[], Registration],
         *,
         ttl: float | None = None,
-        verify: Callable[[], object] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        if verify is None:  # a fresh blob: nobody else knows its name
-            with self._file.write() as db:
-                self._write(db, new, ttl, limits)
-            return
+        locks = self._file.locks
         with self._file.wrapping():
-            self._file.locks.hold(new.location, self._file.timeout)
+            locks.hold(location, self._file.timeout)
         try:
-            verify()
-            with self._file.write() as db:
-                self._write(db, new, ttl, limits)
+            self.add(check(), ttl=ttl, limits=limits)
         finally:
-            self._file.locks.drop(new.location)
+            locks.drop(location)
 
     def share(
         self,
@@ -529,7 +526,7 @@ class SqliteCatalog(Catalog):
     def leases_lapse(self) -> bool:
         return True
 
-    def lease(self, ref: str, seconds: float) -> Leased:
+    def lease(self, ref: str, seconds: float) -> tuple[int, Registration]:
         number = secrets.randbits(62)
         with self._file.write() as db:
             found = self._get(db, ref)
@@ -537,7 +534,7 @@ class SqliteCatalog(Catalog):
                 "INSERT INTO leases SELECT ?, location_id, ?, ?, ? FROM refs WHERE ref = ?",
                 (number, self._lease_clock() + seconds, self._boot, _process(), bytes_of(ref)),
             )
-        return Leased(number, found)
+        return number, found
 
     def renew(self, leases: Iterable[int], seconds: float) -> list[int]:
         lost = []
@@ -554,12 +551,12 @@ class SqliteCatalog(Catalog):
                     lost.append(number)
         return lost
 
-    def end_lease(self, lease: int) -> Ended:
+    def end_lease(self, lease: int) -> list[str]:
         with self._file.write() as db:
             rows = db.execute(
                 "DELETE FROM leases WHERE number = ? RETURNING location_id", (lease,)
             ).fetchall()
-            waiting = [
+            return [
                 os.fsdecode(row[0])
                 for (location_id,) in rows
                 for row in db.execute(
@@ -568,7 +565,6 @@ class SqliteCatalog(Catalog):
                     {"id": location_id, **self._now()},
                 ).fetchall()
             ]
-        return Ended(0, waiting)
 
     def forget_lapsed(self) -> int:
         lapsed = "FROM leases WHERE deadline < :now OR boot <> :boot"
@@ -756,16 +752,3 @@ def _process() -> str:
 @functools.cache
 def _node() -> str:
     return platform.node() or "this machine"
-
-
-def _clock_since_boot() -> tuple[Clock, str]:
-    """Return a clock that all processes of this machine share, and a name for its beginning.
-
-    Setting the time of day does not move it, so it ends no lease. Elsewhere the time of day must do.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        number = time.CLOCK_BOOTTIME
-    except (OSError, AttributeError):
-        return time.time, ""
-    return functools.partial(time.clock_gettime, number), boot
