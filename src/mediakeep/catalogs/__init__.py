@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+NAMED_FAILURES = 1000
+"""How many failed deletions `stats` names."""
+
+
 class Why(StrEnum):
     """Why a ref ended."""
 

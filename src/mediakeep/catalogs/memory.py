@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from mediakeep.catalogs import (
+    NAMED_FAILURES,
     Catalog,
     Clock,
     Ended,
@@ -38,9 +39,6 @@ from mediakeep.model import (
 
 REMEMBERED = 4096
 """How many ended refs the catalog can still say the reason for, and how long its journal is."""
-
-NAMED_FAILURES = 1000
-"""How many failed deletions `stats` names."""
 
 
 class _Location:

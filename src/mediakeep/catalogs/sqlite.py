@@ -5,10 +5,8 @@ names the line of the journal that tells why; the same for a borrowed one that a
 and forgotten: no row. No count of refs or leases is kept anywhere.
 """
 
-import functools
 import json
 import os
-import platform
 import secrets
 import sqlite3
 import time
@@ -30,7 +28,9 @@ from mediakeep.catalogs import (
     still_leased,
 )
 from mediakeep.catalogs import sqlite_checks as checks
+from mediakeep.catalogs import sqlite_numbers as numbers
 from mediakeep.catalogs.sqlite_file import SqliteFile
+from mediakeep.catalogs.sqlite_reaping import Reaper, process
 from mediakeep.catalogs.sqlite_schema import (
     ENTRY,
     LEASED,
@@ -43,31 +43,22 @@ from mediakeep.catalogs.sqlite_schema import (
     place_of,
     receipt_of,
     ref_of,
-    time_of,
 )
 from mediakeep.clocks import Clock, clock_since_boot
-from mediakeep.errors import BlobError, UnknownRef
+from mediakeep.errors import UnknownRef
 from mediakeep.model import (
     CleanupPolicy,
     Entry,
-    FailedDeletion,
     Limits,
     Receipt,
-    ScopeStats,
     Stats,
 )
 
 HISTORY_SECONDS = 7 * 86_400.0
 """How long the journal goes back, and with it why a ref is dead."""
 
-NAMED_FAILURES = 1000
-"""How many failed deletions `stats` names."""
-
 PAGE = 500
 """Rows that are read at a time, so that no reader holds the write-ahead log for long."""
-
-_BATCH = 256  # deletions that are forgotten in one transaction,
-_BATCH_SECONDS = 0.02  # unless they are slow: then a registration must not wait for the others
 
 
 class SqliteCatalog(Catalog):
@@ -143,7 +134,7 @@ class SqliteCatalog(Catalog):
     def _write(
         self, db: sqlite3.Connection, new: Registration, ttl: float | None, limits: Limits | None
     ) -> None:
-        before = None if limits is None else self._use(db)
+        before = None if limits is None else numbers.use(db)
         now = self._clock()
         ((location_id,),) = db.execute(
             """
@@ -177,7 +168,7 @@ class SqliteCatalog(Catalog):
             ),
         )
         if limits is not None and before is not None:
-            check_room(limits, before, self._use(db))
+            check_room(limits, before, numbers.use(db))
             if limits.max_scope_bytes is not None:
                 self._check_scope_room(db, new, location_id, limits)
 
@@ -360,13 +351,13 @@ class SqliteCatalog(Catalog):
                 (ids,),
             )
         }
-        now, process = self._clock(), _process()
+        now, by = self._clock(), process()
         (line,) = db.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()
         db.executemany(
             "INSERT INTO history (id, at, what, ref, scope, location, size, process)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (line + i, now, why.value, ref, scope, *places[location_id], process)
+                (line + i, now, why.value, ref, scope, *places[location_id], by)
                 for i, (ref, scope, location_id) in enumerate(rows, 1)
             ],
         )
@@ -410,96 +401,9 @@ class SqliteCatalog(Catalog):
     # -- deletions
 
     def reap(self, delete: Callable[[str], None], locations: Iterable[str] | None = None) -> Reaped:
-        reaped = Reaped()
         if locations is None:
             locations = (name for name, _, _ in self._waiting())
-        names = iter(locations)
-        for name in names:
-            self._reap_some(name, names, delete, reaped)
-        return reaped
-
-    def _reap_some(
-        self, first: str, more: Iterator[str], delete: Callable[[str], None], reaped: Reaped
-    ) -> None:
-        """Delete one location, and as many more as can be forgotten in the same transaction.
-
-        Each stays locked until it is forgotten: otherwise a second sweeper could find it condemned and
-        delete whatever has taken its path since.
-        """
-        locks = self._file.locks
-        held: list[str] = []
-        done: list[dict[str, Any]] = []
-        failed: list[dict[str, Any]] = []
-        until = time.monotonic() + _BATCH_SECONDS
-        connection = self._file.borrow()
-        try:
-            name: str | None = first
-            while name is not None:
-                if locks.try_hold(name):
-                    held.append(name)
-                    self._reap_one(connection, name, delete, reaped, done, failed)
-                room = len(held) < _BATCH and time.monotonic() < until
-                name = next(more, None) if room else None
-        finally:
-            self._file.give_back(connection)
-            try:
-                self._forget(done, failed)
-            finally:
-                for name in held:
-                    locks.drop(name)
-
-    def _reap_one(
-        self,
-        db: sqlite3.Connection,
-        name: str,
-        delete: Callable[[str], None],
-        reaped: Reaped,
-        done: list[dict[str, Any]],
-        failed: list[dict[str, Any]],
-    ) -> None:
-        with self._file.wrapping():
-            row = db.execute(
-                "SELECT id, size, condemned, attempts, owned FROM locations"
-                f" WHERE location = :location AND condemned IS NOT NULL AND NOT {LEASED}",
-                {"location": os.fsencode(name), **self._now()},
-            ).fetchone()
-        if row is None:
-            return
-        location_id, size, condemned, attempts, owned = row
-        what = {"id": location_id, "condemned": condemned, "owned": owned, "error": ""}
-        try:
-            if owned:
-                delete(name)
-        except (OSError, BlobError) as error:
-            reaped.failed.append(FailedDeletion(name, str(error), attempts + 1))
-            failed.append({**what, "error": str(error)})
-            return
-        done.append(what)
-        reaped.deleted += owned
-        reaped.freed += size * owned
-
-    def _forget(self, done: list[dict[str, Any]], failed: list[dict[str, Any]]) -> None:
-        """Write down what was deleted, and what could not be."""
-        if not done and not failed:
-            return
-        note = """
-            INSERT INTO history (at, what, ref, scope, location, size, process, error)
-            SELECT :at, :what, h.ref, coalesce(h.scope, ''), l.location, l.size, :process, :error
-            FROM locations l LEFT JOIN history h ON h.id = l.condemned
-            WHERE l.id = :id AND l.condemned = :condemned AND l.owned
-        """
-        common = {"at": self._clock(), "process": _process()}
-        with self._file.write(lazily=True) as db:
-            db.executemany(note, [{**it, **common, "what": "deleted"} for it in done])
-            db.executemany("DELETE FROM locations WHERE id = :id AND condemned = :condemned", done)
-            db.executemany(
-                f"{note} AND l.attempts = 0", [{**it, **common, "what": "failed"} for it in failed]
-            )
-            db.executemany(
-                "UPDATE locations SET attempts = attempts + 1, error = :error"
-                " WHERE id = :id AND condemned = :condemned",
-                failed,
-            )
+        return Reaper(self._file, self._clock, self._now).reap(delete, iter(locations))
 
     def condemned(self) -> Iterator[tuple[str, int]]:
         return ((name, size) for name, size, owned in self._waiting() if owned)
@@ -532,7 +436,7 @@ class SqliteCatalog(Catalog):
             found = self._get(db, ref)
             db.execute(
                 "INSERT INTO leases SELECT ?, location_id, ?, ?, ? FROM refs WHERE ref = ?",
-                (number, self._lease_clock() + seconds, self._boot, _process(), bytes_of(ref)),
+                (number, self._lease_clock() + seconds, self._boot, process(), bytes_of(ref)),
             )
         return number, found
 
@@ -578,67 +482,14 @@ class SqliteCatalog(Catalog):
 
     def use(self) -> Use:
         with self._file.read() as db:
-            return self._use(db)
-
-    def _use(self, db: sqlite3.Connection) -> Use:
-        return Use(*db.execute("SELECT files, size FROM totals").fetchone())
+            return numbers.use(db)
 
     def stats(self, *, by_scope: bool = False) -> Stats:
         with self._file.read() as db:
-            db.execute("BEGIN")  # one snapshot for all the numbers
-            try:
-                refs, oldest = db.execute("SELECT count(*), min(stored_at) FROM refs").fetchone()
-                files, owned, size, condemned, condemned_size = db.execute(
-                    """
-                    SELECT count(*) FILTER (WHERE condemned IS NULL),
-                           count(*) FILTER (WHERE condemned IS NULL AND owned),
-                           coalesce(sum(size) FILTER (WHERE condemned IS NULL), 0),
-                           count(*) FILTER (WHERE condemned IS NOT NULL AND owned),
-                           coalesce(sum(size) FILTER (WHERE condemned IS NOT NULL AND owned), 0)
-                    FROM locations
-                    """
-                ).fetchone()
-                failed = db.execute(
-                    "SELECT location, error, attempts FROM locations"
-                    f" WHERE condemned IS NOT NULL AND attempts > 0 LIMIT {NAMED_FAILURES}"
-                ).fetchall()
-                (scopes,) = db.execute("SELECT count(DISTINCT scope) FROM refs").fetchone()
-                leases, leased = db.execute(
-                    "SELECT count(*), count(DISTINCT location_id) FROM leases"
-                    " WHERE deadline >= :now AND boot = :boot",
-                    self._now(),
-                ).fetchone()
-                rows = self._scope_rows(db) if by_scope else []
-            finally:
-                db.execute("COMMIT")
-        return Stats(
-            refs=refs,
-            scopes=scopes,
-            files=files,
-            size=size,
-            owned=owned,
-            borrowed=files - owned,
-            condemned=condemned,
-            condemned_size=condemned_size,
-            leases=leases,
-            leased=leased,
-            oldest=None if oldest is None else time_of(oldest),
-            failed=tuple(FailedDeletion(os.fsdecode(it[0]), it[1], it[2]) for it in failed),
-            by_scope={name: ScopeStats(*numbers) for name, *numbers in rows},
-        )
-
-    def _scope_rows(self, db: sqlite3.Connection) -> list[Any]:
-        return db.execute(
-            """
-            SELECT scope, sum(n), count(*), sum(size)
-            FROM (SELECT scope, location_id, count(*) AS n FROM refs GROUP BY scope, location_id)
-            JOIN locations ON locations.id = location_id
-            GROUP BY scope ORDER BY scope
-            """
-        ).fetchall()
+            return numbers.stats(db, self._now(), by_scope=by_scope)
 
     def history(self, ref: str | None = None, scope: str | None = None) -> Iterator[Receipt]:
-        where, values = "", {}
+        where, values = "", dict[str, Any]()
         if ref is not None:
             # The end of the ref itself, and what became of its file, whichever ref was the last.
             where = """ AND (ref = :ref OR what IN ('deleted', 'failed')
@@ -650,15 +501,15 @@ class SqliteCatalog(Catalog):
         if scope is not None:
             where += " AND (scope = :scope OR (scope >= :first AND scope < :end))"
             first, end = _nested(scope)
-            values |= {"scope": scope, "first": first, "end": end}  # type: ignore[dict-item]
+            values |= {"scope": scope, "first": first, "end": end}
+        sql = (
+            "SELECT id, at, what, ref, scope, location, size, process, error FROM history"
+            f" WHERE id > :after{where} ORDER BY id LIMIT {PAGE}"
+        )
         after = -1
         while True:
             with self._file.read() as db:
-                rows = db.execute(
-                    "SELECT id, at, what, ref, scope, location, size, process, error FROM history"
-                    f" WHERE id > :after{where} ORDER BY id LIMIT {PAGE}",
-                    {"after": after, **values},
-                ).fetchall()
+                rows = db.execute(sql, {"after": after, **values}).fetchall()
             yield from (receipt_of(row[1:]) for row in rows)
             if len(rows) < PAGE:
                 return
@@ -691,7 +542,7 @@ class SqliteCatalog(Catalog):
             "location": os.fsencode(location),
             "size": size,
             "at": self._clock(),
-            "process": _process(),
+            "process": process(),
             "what": Why.RECONCILED.value,
         }
         unknown = "WHERE NOT EXISTS (SELECT 1 FROM locations WHERE location = :location)"
@@ -743,12 +594,3 @@ def _due(now: float, max_age: float | None) -> Iterator[tuple[str, float]]:
     yield "expires_at < ?", now
     if max_age is not None:
         yield "expires_at IS NULL AND stored_at < ?", now - max_age
-
-
-def _process() -> str:
-    return f"process {os.getpid()} on {_node()}"
-
-
-@functools.cache
-def _node() -> str:
-    return platform.node() or "this machine"

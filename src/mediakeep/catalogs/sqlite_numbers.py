@@ -1,0 +1,66 @@
+"""An SQLite catalog in numbers."""
+
+import os
+import sqlite3
+from typing import Any
+
+from mediakeep.catalogs import NAMED_FAILURES, Use
+from mediakeep.catalogs.sqlite_schema import time_of
+from mediakeep.model import FailedDeletion, ScopeStats, Stats
+
+_LOCATIONS = """
+    SELECT count(*) FILTER (WHERE condemned IS NULL),
+           count(*) FILTER (WHERE condemned IS NULL AND owned),
+           coalesce(sum(size) FILTER (WHERE condemned IS NULL), 0),
+           count(*) FILTER (WHERE condemned IS NOT NULL AND owned),
+           coalesce(sum(size) FILTER (WHERE condemned IS NOT NULL AND owned), 0)
+    FROM locations
+"""
+
+_SCOPES = """
+    SELECT scope, sum(n), count(*), sum(size)
+    FROM (SELECT scope, location_id, count(*) AS n FROM refs GROUP BY scope, location_id)
+    JOIN locations ON locations.id = location_id
+    GROUP BY scope ORDER BY scope
+"""
+
+
+def use(db: sqlite3.Connection) -> Use:
+    """Return how much the books name."""
+    return Use(*db.execute("SELECT files, size FROM totals").fetchone())
+
+
+def stats(db: sqlite3.Connection, now: dict[str, Any], *, by_scope: bool) -> Stats:
+    """Return all numbers, of one moment."""
+    db.execute("BEGIN")  # one snapshot for all of them
+    try:
+        refs, oldest = db.execute("SELECT count(*), min(stored_at) FROM refs").fetchone()
+        files, owned, size, condemned, condemned_size = db.execute(_LOCATIONS).fetchone()
+        failed = db.execute(
+            "SELECT location, error, attempts FROM locations"
+            f" WHERE condemned IS NOT NULL AND attempts > 0 LIMIT {NAMED_FAILURES}"
+        ).fetchall()
+        (scopes,) = db.execute("SELECT count(DISTINCT scope) FROM refs").fetchone()
+        leases, leased = db.execute(
+            "SELECT count(*), count(DISTINCT location_id) FROM leases"
+            " WHERE deadline >= :now AND boot = :boot",
+            now,
+        ).fetchone()
+        rows = db.execute(_SCOPES).fetchall() if by_scope else []
+    finally:
+        db.execute("COMMIT")
+    return Stats(
+        refs=refs,
+        scopes=scopes,
+        files=files,
+        size=size,
+        owned=owned,
+        borrowed=files - owned,
+        condemned=condemned,
+        condemned_size=condemned_size,
+        leases=leases,
+        leased=leased,
+        oldest=None if oldest is None else time_of(oldest),
+        failed=tuple(FailedDeletion(os.fsdecode(it[0]), it[1], it[2]) for it in failed),
+        by_scope={name: ScopeStats(*counts) for name, *counts in rows},
+    )
