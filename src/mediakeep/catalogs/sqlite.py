@@ -41,7 +41,7 @@ from mediakeep.catalogs.sqlite_schema import (
     meta_from_json,
     meta_to_json,
     place_of,
-    receipt_of,
+    receipts_of,
     ref_of,
 )
 from mediakeep.clocks import Clock, clock_since_boot
@@ -210,9 +210,7 @@ class SqliteCatalog(Catalog):
         return Registration(ref, scope, location, path, meta_from_json(meta), size, sha256)
 
     def _dead(self, db: sqlite3.Connection, ref: str, key: bytes) -> UnknownRef:
-        row = db.execute(
-            "SELECT what, scope FROM history WHERE ref = ? AND what NOT IN ('deleted', 'failed')", (key,)
-        ).fetchone()
+        row = db.execute("SELECT what, scope FROM history WHERE ref = ?", (key,)).fetchone()
         return UnknownRef(ref) if row is None else Why(row[0]).error(ref, row[1])
 
     def knows(self, location: str) -> bool:
@@ -394,7 +392,8 @@ class SqliteCatalog(Catalog):
         if first < too_old:
             db.execute(
                 "DELETE FROM history WHERE at < ? AND id < (SELECT max(id) FROM history)"
-                " AND id IN (SELECT id FROM history ORDER BY id LIMIT 2000)",
+                " AND id IN (SELECT id FROM history ORDER BY id LIMIT 2000)"
+                " AND id NOT IN (SELECT condemned FROM locations WHERE condemned IS NOT NULL)",
                 (too_old,),
             )
 
@@ -492,7 +491,7 @@ class SqliteCatalog(Catalog):
         where, values = "", dict[str, Any]()
         if ref is not None:
             # The end of the ref itself, and what became of its file, whichever ref was the last.
-            where = """ AND (ref = :ref OR what IN ('deleted', 'failed')
+            where = """ AND (ref = :ref OR (deleted_at IS NOT NULL OR failed_at IS NOT NULL)
                 AND location IN (SELECT location FROM history WHERE ref = :ref))"""
             try:
                 values["ref"] = bytes_of(ref)
@@ -502,15 +501,13 @@ class SqliteCatalog(Catalog):
             where += " AND (scope = :scope OR (scope >= :first AND scope < :end))"
             first, end = _nested(scope)
             values |= {"scope": scope, "first": first, "end": end}
-        sql = (
-            "SELECT id, at, what, ref, scope, location, size, process, error FROM history"
-            f" WHERE id > :after{where} ORDER BY id LIMIT {PAGE}"
-        )
+        sql = f"SELECT * FROM history WHERE id > :after{where} ORDER BY id LIMIT {PAGE}"
         after = -1
         while True:
             with self._file.read() as db:
                 rows = db.execute(sql, {"after": after, **values}).fetchall()
-            yield from (receipt_of(row[1:]) for row in rows)
+            for row in rows:
+                yield from receipts_of(row, ref)
             if len(rows) < PAGE:
                 return
             after = rows[-1][0]
@@ -576,7 +573,7 @@ class SqliteCatalog(Catalog):
 
     def mend(self) -> None:
         with self._file.write() as db:
-            checks.mend(db, self._now())
+            checks.mend(db, self._now(), at=self._clock(), by=process())
 
     def close(self) -> None:
         """Close the file; every other verb raises `CatalogError` from now on."""

@@ -55,12 +55,23 @@ def faults(db: sqlite3.Connection, now: dict[str, Any], *, deep: bool) -> Iterat
         yield Fault("lease", str(number), f"of {holder} has lapsed", "a sweep forgets it")
 
 
-def mend(db: sqlite3.Connection, now: dict[str, Any]) -> None:
+def mend(db: sqlite3.Connection, now: dict[str, Any], *, at: float, by: str) -> None:
     """Put right what `faults` finds; deletes no bytes, it only condemns."""
     db.execute(f"DELETE FROM refs WHERE {_HOMELESS}")
     db.execute(f"UPDATE locations SET condemned = NULL, attempts = 0 WHERE {_CONDEMNED_ALIVE}")
-    # No line of the journal tells of these; no line has the number 0.
-    db.execute(f"UPDATE locations SET condemned = 0 WHERE owned AND {_REFLESS}")
+    (line,) = db.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()
+    adrift = db.execute(
+        f"SELECT id, location, size FROM locations WHERE owned AND {_REFLESS}"
+    ).fetchall()
+    db.executemany(
+        "INSERT INTO history (id, at, what, scope, location, size, process)"
+        " VALUES (?, ?, 'reconciled', '', ?, ?, ?)",
+        [(line + i, at, location, size, by) for i, (_, location, size) in enumerate(adrift, 1)],
+    )
+    db.executemany(
+        "UPDATE locations SET condemned = ? WHERE id = ?",
+        [(line + i, location_id) for i, (location_id, _, _) in enumerate(adrift, 1)],
+    )
     db.execute(f"DELETE FROM locations WHERE NOT owned AND {_REFLESS}")
     db.execute("DELETE FROM leases WHERE deadline < :now OR boot <> :boot", now)
     db.execute(f"UPDATE totals SET (files, size) = ({_TOTALS})")

@@ -1,11 +1,12 @@
 """Deleting the bytes of condemned locations, and forgetting them, in batches."""
 
 import functools
+import json
 import os
 import platform
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from mediakeep.catalogs import Reaped
@@ -21,18 +22,21 @@ BATCH_SECONDS = 0.02
 """...unless they are slow: then a registration must not wait for those of other locations."""
 
 _CONDEMNED = f"""
-    SELECT id, size, condemned, attempts, owned FROM locations
-    WHERE location = :location AND condemned IS NOT NULL AND NOT {LEASED}
+    SELECT location, id, size, condemned, attempts, owned FROM locations
+    WHERE condemned IS NOT NULL AND NOT {LEASED} AND location IN
 """
-# The line of the journal that `condemned` names tells which ref was the last.
-_NOTE = """
-    INSERT INTO history (at, what, ref, scope, location, size, process, error)
-    SELECT :at, :what, h.ref, coalesce(h.scope, ''), l.location, l.size, :process, :error
-    FROM locations l LEFT JOIN history h ON h.id = l.condemned
-    WHERE l.id = :id AND l.condemned = :condemned AND l.owned
+# `condemned` is the line of the journal that tells of the last ref. It is another one if the location
+# was registered, and condemned again, since it was looked at; then there is nothing to write down.
+_SAME = "(id, condemned) IN (SELECT value ->> 0, value ->> 1 FROM json_each(:rows))"
+_NOTE_DELETED = f"""
+    UPDATE history SET deleted_at = :at, deleted_by = :by
+    WHERE id IN (SELECT condemned FROM locations WHERE {_SAME} AND owned)
 """
-_NOTE_FIRST = f"{_NOTE} AND l.attempts = 0"
-_FORGET = "DELETE FROM locations WHERE id = :id AND condemned = :condemned"
+_FORGET = f"DELETE FROM locations WHERE {_SAME}"
+_NOTE_FAILED = """
+    UPDATE history SET failed_at = :at, deleted_by = :by, error = :error
+    WHERE id = :condemned AND failed_at IS NULL
+"""
 _COUNT = """
     UPDATE locations SET attempts = attempts + 1, error = :error
     WHERE id = :id AND condemned = :condemned
@@ -66,65 +70,65 @@ class Reaper:
     def _batch(self, first: str, more: Iterator[str], delete: Callable[[str], None]) -> None:
         locks = self._file.locks
         held: list[str] = []
-        done: list[dict[str, Any]] = []
+        done: list[tuple[int, int]] = []
         failed: list[dict[str, Any]] = []
-        until = time.monotonic() + BATCH_SECONDS
-        connection = self._file.borrow()
         try:
-            name: str | None = first
-            while name is not None:
-                if locks.try_hold(name):
-                    held.append(name)
-                    self._one(connection, name, delete, done, failed)
-                room = len(held) < BATCH and time.monotonic() < until
-                name = next(more, None) if room else None
+            held.extend(filter(locks.try_hold, chain((first,), islice(more, BATCH - 1))))
+            left = self._condemned(held)
+            until = time.monotonic() + BATCH_SECONDS
+            while left and time.monotonic() < until:
+                self._one(left.pop(), delete, done, failed)
         finally:
-            self._file.give_back(connection)
             try:
                 self._forget(done, failed)
             finally:
                 for name in held:
                     locks.drop(name)
+        for row in left:  # those that were not reached, one by one: deleting is slow here
+            self._batch(os.fsdecode(row[0]), iter(()), delete)
+
+    def _condemned(self, names: list[str]) -> list[Any]:
+        """Return the rows of those locations that are condemned and unleased."""
+        marks = ", ".join(f":l{i}" for i in range(len(names)))
+        values = {f"l{i}": os.fsencode(name) for i, name in enumerate(names)}
+        with self._file.read() as db:
+            return db.execute(f"{_CONDEMNED} ({marks})", {**values, **self._now()}).fetchall()
 
     def _one(
         self,
-        db: sqlite3.Connection,
-        name: str,
+        row: tuple[Any, ...],
         delete: Callable[[str], None],
-        done: list[dict[str, Any]],
+        done: list[tuple[int, int]],
         failed: list[dict[str, Any]],
     ) -> None:
-        with self._file.wrapping():
-            values = {"location": os.fsencode(name), **self._now()}
-            row = db.execute(_CONDEMNED, values).fetchone()
-        if row is None:
-            return
-        location_id, size, condemned, attempts, owned = row
-        what = {"id": location_id, "condemned": condemned, "error": ""}
+        location, location_id, size, condemned, attempts, owned = row
+        name = os.fsdecode(location)
         try:
             if owned:
                 delete(name)
         except (OSError, BlobError) as error:
             self._reaped.failed.append(FailedDeletion(name, str(error), attempts + 1))
-            failed.append({**what, "error": str(error)})
+            failed.append({"id": location_id, "condemned": condemned, "error": str(error)})
             return
-        done.append(what)
+        done.append((location_id, condemned))
         self._reaped.deleted += owned
         self._reaped.freed += size * owned
 
-    def _forget(self, done: list[dict[str, Any]], failed: list[dict[str, Any]]) -> None:
+    def _forget(self, done: list[tuple[int, int]], failed: list[dict[str, Any]]) -> None:
         """Write down what was deleted, and what could not be.
 
         If this is lost with the power the location is condemned still, and deleted again without effect.
         """
         if not done and not failed:
             return
-        line = {"at": self._clock(), "process": process()}
+        line = {"at": self._clock(), "by": process(), "rows": json.dumps(done)}
         with self._file.write(lazily=True) as db:
-            db.executemany(_NOTE, [{**it, **line, "what": "deleted"} for it in done])
-            db.executemany(_FORGET, done)
-            db.executemany(_NOTE_FIRST, [{**it, **line, "what": "failed"} for it in failed])
-            db.executemany(_COUNT, failed)
+            if done:
+                db.execute(_NOTE_DELETED, line)
+                db.execute(_FORGET, line)
+            if failed:
+                db.executemany(_NOTE_FAILED, [{**it, **line} for it in failed])
+                db.executemany(_COUNT, failed)
 
 
 def process() -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,7 @@ CREATE TABLE locations (
     owned INTEGER NOT NULL,             -- may the bytes be deleted?
     size INTEGER NOT NULL,
     sha256 TEXT NOT NULL,
-    condemned INTEGER,                  -- a random number, another one each time; NULL while live
-    last_ref BLOB,                      -- the last ref that named it, once it is condemned
-    last_scope TEXT,
+    condemned INTEGER,                  -- the line of history that says why; NULL while live
     attempts INTEGER NOT NULL DEFAULT 0,  -- deletions that failed
     error TEXT NOT NULL DEFAULT ''
 ) STRICT;
@@ -51,13 +50,16 @@ CREATE INDEX leases_by_location ON leases (location_id);
 CREATE TABLE history (                  -- the journal, for a week
     id INTEGER PRIMARY KEY,             -- grows with time
     at REAL NOT NULL,
-    what TEXT NOT NULL,                 -- released, expired, reconciled: a ref; deleted, failed: a file
-    ref BLOB,
+    what TEXT NOT NULL,                 -- released, expired or reconciled
+    ref BLOB,                           -- NULL for a blob that had none
     scope TEXT NOT NULL,
     location BLOB NOT NULL,
     size INTEGER NOT NULL,
     process TEXT NOT NULL,
-    error TEXT NOT NULL DEFAULT ''
+    failed_at REAL,                     -- where this was the last ref: when deleting first failed,
+    error TEXT NOT NULL DEFAULT '',     -- and how,
+    deleted_at REAL,                    -- and when the bytes were deleted,
+    deleted_by TEXT NOT NULL DEFAULT '' -- and by whom it was tried last
 ) STRICT;
 CREATE INDEX history_by_ref ON history (ref);
 
@@ -153,11 +155,20 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
     )
 
 
-def receipt_of(row: tuple[Any, ...]) -> Receipt:
-    """Return the receipt of a row of `history` without its id."""
-    at, what, key, scope, location, size, process, error = row
-    ref = "" if key is None else ref_of(key)
-    return Receipt(time_of(at), what, ref, scope, os.fsdecode(location), size, process, error)
+def receipts_of(row: tuple[Any, ...], ref: str | None) -> Iterator[Receipt]:
+    """Yield the lines that a row of `history` stands for.
+
+    Where it is that of another ref than the one asked for, only what became of the file.
+    """
+    _, at, what, key, scope, location, size, process, failed_at, error, deleted_at, deleted_by = row
+    named = "" if key is None else ref_of(key)
+    common = (named, scope, os.fsdecode(location), size)
+    if ref in (None, named):
+        yield Receipt(time_of(at), what, *common, process)
+    if failed_at is not None:
+        yield Receipt(time_of(failed_at), "failed", *common, deleted_by, error)
+    if deleted_at is not None:
+        yield Receipt(time_of(deleted_at), "deleted", *common, deleted_by)
 
 
 def time_of(seconds: float) -> datetime:
