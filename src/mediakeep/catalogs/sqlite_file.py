@@ -17,7 +17,7 @@ from mediakeep.catalogs.lockfile import LockFile
 from mediakeep.errors import CatalogError
 
 APPLICATION_ID = 0x6D6B6570  # "mkep", at offset 68 of the file
-OLDEST_SQLITE = (3, 35, 0)  # RETURNING
+OLDEST_SQLITE = (3, 38, 0)  # RETURNING, STRICT, ->>
 
 CHECKPOINT_EVERY = 2000
 """Rows changed by this process between two checkpoints."""
@@ -53,7 +53,7 @@ class SqliteFile:
     def __init__(self, path: str, schema: str, version: int, *, fsync: bool, timeout: float) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise CatalogError(
-                f"SQLite {sqlite3.sqlite_version} is too old: use a Python with 3.35 or newer"
+                f"SQLite {sqlite3.sqlite_version} is too old: use a Python with 3.38 or newer"
             )
         self._path = path
         self._fsync = fsync
