@@ -285,6 +285,9 @@ class SqliteCatalog(Catalog):
                 "(scope = :scope OR (scope >= :first AND scope < :end))",
                 {"scope": scope, "first": first, "end": end},
             )
+        with self._file.read() as db:  # no turn to write for nothing
+            if db.execute(f"SELECT 1 FROM refs WHERE {where} LIMIT 1", values).fetchone() is None:
+                return Ended()
         return self._end(Why.RELEASED, where, values, refuse_leased=refuse_leased)
 
     def expire(self, max_age: float | None, *, limit: int = 1000) -> Ended:
@@ -311,10 +314,6 @@ class SqliteCatalog(Catalog):
     def _end(
         self, why: Why, where: str, values: dict[str, Any], *, refuse_leased: bool = False
     ) -> Ended:
-        """End the refs that match; take no writer's turn where none does."""
-        with self._file.read() as db:
-            if db.execute(f"SELECT 1 FROM refs WHERE {where} LIMIT 1", values).fetchone() is None:
-                return Ended()
         with self._file.write() as db:
             if refuse_leased:
                 self._refuse_leased(db, where, values)
@@ -350,7 +349,9 @@ class SqliteCatalog(Catalog):
             )
         }
         now, by = self._clock(), process()
-        (line,) = db.execute("SELECT coalesce(max(id), 0) FROM history").fetchone()
+        line, oldest = db.execute(
+            "SELECT coalesce(max(id), 0), (SELECT at FROM history ORDER BY id LIMIT 1) FROM history"
+        ).fetchone()
         db.executemany(
             "INSERT INTO history (id, at, what, ref, scope, location, size, process)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -379,23 +380,21 @@ class SqliteCatalog(Catalog):
                 """,
                 (ids,),
             )
-        self._shorten_history(db, now)
+        if line and oldest < now - self._history_seconds:
+            self._shorten_history(db, now)
         return Ended(len(rows), [os.fsdecode(location) for location, owned in waiting if owned])
 
     def _shorten_history(self, db: sqlite3.Connection, now: float) -> None:
-        """Drop the journal's oldest lines if their time is over, a bounded number at a time.
+        """Drop those of the journal's oldest lines whose time is over, a bounded number at a time.
 
         Never the newest one: its number keeps that of the next one from having been used before.
         """
-        too_old = now - self._history_seconds
-        (first,) = db.execute("SELECT at FROM history ORDER BY id LIMIT 1").fetchone() or (now,)
-        if first < too_old:
-            db.execute(
-                "DELETE FROM history WHERE at < ? AND id < (SELECT max(id) FROM history)"
-                " AND id IN (SELECT id FROM history ORDER BY id LIMIT 2000)"
-                " AND id NOT IN (SELECT condemned FROM locations WHERE condemned IS NOT NULL)",
-                (too_old,),
-            )
+        db.execute(
+            "DELETE FROM history WHERE at < ? AND id < (SELECT max(id) FROM history)"
+            " AND id IN (SELECT id FROM history ORDER BY id LIMIT 2000)"
+            " AND id NOT IN (SELECT condemned FROM locations WHERE condemned IS NOT NULL)",
+            (now - self._history_seconds,),
+        )
 
     # -- deletions
 
