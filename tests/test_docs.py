@@ -104,4 +104,4 @@ def test_every_command_and_option_is_on_the_page_of_the_command_line():
 
 def test_the_changelog_begins_with_what_is_not_released_yet():
     headings = [title for title, _ in HEADING.findall((ROOT / "CHANGELOG.md").read_text())]
-    assert headings[:2] == ["Changelog", "[Unreleased]"]
+    assert headings[:2] == ["Changelog", "Unreleased"]

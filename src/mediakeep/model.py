@@ -1,6 +1,5 @@
 """The values that pass through mediakeep: frozen, slotted, without behaviour of their own."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -239,13 +238,19 @@ class SweepReport:
     failed: tuple[FailedDeletion, ...] = ()
 
 
+LONGEST_SECONDS = 100 * 365.25 * 86_400
+"""The longest amount of time that is taken for one, and not for a slip."""
+
+
 def seconds_of(name: str, amount: timedelta | float) -> float:
-    """Return the positive, finite `amount` of time in seconds; `name` is for the error message.
+    """Return the positive `amount` of time in seconds; `name` is for the error message.
 
     Raises:
-        ValueError: the amount is zero, negative or not finite.
+        ValueError: the amount is zero or negative, not a number, or more than 100 years.
     """
     seconds = amount.total_seconds() if isinstance(amount, timedelta) else float(amount)
-    if not (0 < seconds < math.inf):
-        raise ValueError(f"{name} must be a positive amount of time, not {amount!r}")
+    if not (0 < seconds <= LONGEST_SECONDS):
+        raise ValueError(
+            f"{name} must be a positive amount of time of at most 100 years, not {amount!r}"
+        )
     return seconds

@@ -14,6 +14,9 @@ from mediakeep.leases import LEASE_SECONDS
 from mediakeep.model import Limits
 from mediakeep.store import MediaStore
 
+CATALOG = "catalog.db"
+"""The name of the catalog in a store's folder."""
+
 
 class FileMediaStore(MediaStore):
     """A store whose books are in memory, for one process; files stay where they lie.
@@ -56,6 +59,11 @@ class FileMediaStore(MediaStore):
             limits=limits,
             default_ttl=default_ttl,
         )
+
+
+def is_store(where: str | os.PathLike[str]) -> bool:
+    """Return whether there is a store in the folder `where`, so that `open_store` would not make one."""
+    return os.path.isfile(os.path.join(os.fsdecode(where), CATALOG))
 
 
 def open_store(
@@ -119,7 +127,7 @@ def open_store(
         folder.mkdir(folder_mode, parents=True, exist_ok=True)
     except OSError as error:
         raise CatalogError(f"cannot make the store's folder {place!r}: {error.strerror}") from error
-    catalog = SqliteCatalog(folder / "catalog.db", clock, fsync=fsync, timeout=timeout)
+    catalog = SqliteCatalog(folder / CATALOG, clock, fsync=fsync, timeout=timeout)
     kept_in = LocalBlobs(
         folder / "blobs" if blobs is None else blobs,
         fsync=fsync,

@@ -331,12 +331,13 @@ class MemoryCatalog(Catalog):
             if condemned.owned:
                 delete(name)
         except OSError as error:
+            reason = error.strerror or str(error)
             with self._lock:
                 condemned.attempts += 1
-                condemned.error = str(error)
+                condemned.error = reason
                 if condemned.attempts == 1:
-                    self._note("failed", *condemned.last, name, condemned.size, str(error))
-            reaped.failed.append(FailedDeletion(name, str(error), condemned.attempts))
+                    self._note("failed", *condemned.last, name, condemned.size, reason)
+            reaped.failed.append(FailedDeletion(name, reason, condemned.attempts))
             return
         with self._lock:
             del self._condemned[name]

@@ -32,7 +32,7 @@ from mediakeep.catalogs import sqlite_numbers as numbers
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_reaping import Reaper, process
 from mediakeep.catalogs.sqlite_schema import (
-    ENTRY,
+    ENTRIES,
     LEASED,
     SCHEMA,
     VERSION,
@@ -221,7 +221,8 @@ class SqliteCatalog(Catalog):
     def entry(self, ref: str) -> Entry:
         key = bytes_of(ref)
         with self._file.read() as db:
-            row = db.execute(f"{ENTRY} WHERE r.ref = :ref", {"ref": key, **self._now()}).fetchone()
+            sql = ENTRIES.format(where="WHERE ref = :ref")
+            row = db.execute(sql, {"ref": key, **self._now()}).fetchone()
             if row is None:
                 raise self._dead(db, ref, key)
             return entry_of(row)
@@ -237,10 +238,10 @@ class SqliteCatalog(Catalog):
     def _entries(self, first: str, end: str | None) -> Iterator[Entry]:
         """Yield the entries of the scopes from `first` up to, not including, `end`."""
         after: tuple[str, float, bytes] = (first, float("-inf"), b"")
-        before_end = "" if end is None else "AND r.scope < :end"
-        sql = (
-            f"{ENTRY} WHERE (r.scope, r.stored_at, r.ref) > (:scope, :stored_at, :ref) {before_end}"
-            f" ORDER BY r.scope, r.stored_at, r.ref LIMIT {PAGE}"
+        before_end = "" if end is None else "AND scope < :end"
+        sql = ENTRIES.format(
+            where=f"WHERE (scope, stored_at, ref) > (:scope, :stored_at, :ref) {before_end}"
+            f" ORDER BY scope, stored_at, ref LIMIT {PAGE}"
         )
         while True:
             scope, stored_at, ref = after

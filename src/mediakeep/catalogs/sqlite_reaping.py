@@ -13,7 +13,6 @@ from mediakeep.catalogs import Reaped
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_schema import LEASED
 from mediakeep.clocks import Clock
-from mediakeep.errors import BlobError
 from mediakeep.model import FailedDeletion
 
 BATCH = 256
@@ -106,9 +105,10 @@ class Reaper:
         try:
             if owned:
                 delete(name)
-        except (OSError, BlobError) as error:
-            self._reaped.failed.append(FailedDeletion(name, str(error), attempts + 1))
-            failed.append({"id": location_id, "condemned": condemned, "error": str(error)})
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._reaped.failed.append(FailedDeletion(name, reason, attempts + 1))
+            failed.append({"id": location_id, "condemned": condemned, "error": reason})
             return
         done.append((location_id, condemned))
         self._reaped.deleted += owned

@@ -84,11 +84,18 @@ LEASED = """EXISTS (
     SELECT 1 FROM leases WHERE location_id = locations.id AND deadline >= :now AND boot = :boot
 )"""
 
-ENTRY = """
+# A page of refs first, then the counts: once for each of their locations, however many refs it has.
+ENTRIES = """
+    WITH page AS (SELECT * FROM refs {where}),
+        counts AS (
+            SELECT location_id, count(*) AS refs FROM refs
+            WHERE location_id IN (SELECT location_id FROM page) GROUP BY location_id
+        )
     SELECT r.ref, r.scope, l.location, r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at,
-           l.owned, (SELECT count(*) FROM refs WHERE location_id = l.id),
+           l.owned, c.refs,
            (SELECT count(*) FROM leases WHERE location_id = l.id AND deadline >= :now AND boot = :boot)
-    FROM refs r JOIN locations l ON l.id = r.location_id
+    FROM page r JOIN locations l ON l.id = r.location_id JOIN counts c ON c.location_id = l.id
+    ORDER BY r.scope, r.stored_at, r.ref
 """
 
 
@@ -136,7 +143,7 @@ def place_of(location: bytes, path: bytes | None) -> tuple[str, Path | None]:
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a row of `ENTRY`."""
+    """Return the entry of a row of `ENTRIES`."""
     key, scope, location, path, meta, size, sha256, stored_at, expires_at, owned, refs, leases = row
     name, given = place_of(location, path)
     return Entry(
