@@ -1,0 +1,50 @@
+# Every target sets up what it needs, into .venv, and does so once: see tools/setup.sh.
+# PYTHON=… names the Python to make .venv with.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-
+
+export PYTHON
+
+# A process that a test forks has imported mediakeep before it is measured. Coverage warns of that, and
+# pytest would make an error of the warning, in the child.
+QUIET := -W ignore::coverage.exceptions.CoverageWarning
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-all lint bench docs clean
+.PRECIOUS: $(READY)%
+
+help: ## show this
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(READY)core ## watch a bot's turn with real media, on disk and in the books
+	@$(BIN)/python examples/demo.py
+
+test: $(READY)test ## run the tests and the examples in the docstrings, with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(QUIET) --doctest-modules src/mediakeep tests
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+test-all: ## run the tests on each Python from 3.11 to 3.14 that is on this machine
+	@tools/test-all.sh
+
+lint: $(READY)lint ## check style, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict src
+
+bench: $(READY)bench ## measure against peers and write docs/benchmarks.md (some minutes)
+	$(BIN)/python -m benchmarks --write
+
+docs: $(READY)docs ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+clean: ## remove all that these targets have made, .venv too
+	rm -rf .venv .venv-3.* site dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY)%: pyproject.toml tools/setup.sh
+	@tools/setup.sh $(VENV) $*

@@ -1,0 +1,143 @@
+"""Timing two sides fairly: interleaved rounds, the same garbage collection, ratios per round."""
+
+import gc
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_MEMORY = Path("/dev/shm")
+IN_MEMORY = SHARED_MEMORY if SHARED_MEMORY.is_dir() else ROOT
+"""Where very many files are made when it does not matter on what file system they are."""
+
+Side = Callable[[], float]
+"""Does its work once and returns the seconds of one operation; what it prepares is not timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is done: the full run is the one to publish.
+
+    Many short rounds, so that the two sides of one are neighbours in time and other work on the machine
+    slows both. `long_rounds` are those that take long to prepare.
+    """
+
+    rounds: int = 41
+    long_rounds: int = 7
+    refs: int = 1_000_000
+    expired: int = 100_000
+    owned: int = 10_000
+    files: int = 2_000
+    puts: int = 25
+
+
+FULL = Scale()
+QUICK = Scale(rounds=11, long_rounds=3, refs=100_000, expired=10_000, owned=2_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table: what each round of either side gave, in seconds of one operation.
+
+    Args:
+        what: the operation, and what it is measured against.
+        reach: the ratio to stay within; None for a line that is only told.
+        ours: one value a round.
+        peer: one value a round, or a single constant.
+        how: how it was measured, in one sentence.
+        scale: from a value to what is printed.
+        unit: of what is printed.
+    """
+
+    what: str
+    reach: float | None
+    ours: tuple[float, ...]
+    peer: tuple[float, ...]
+    how: str
+    scale: float = 1e6
+    unit: str = "µs"
+
+    @property
+    def ratios(self) -> list[float]:
+        """One ratio a round: neighbours in time, so that what slows both cancels out."""
+        peers = self.peer if len(self.peer) == len(self.ours) else self.peer * len(self.ours)
+        return [ours / peer for ours, peer in zip(self.ours, peers, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The first and the third quartile of the ratios."""
+        if len(self.ours) < 2:
+            return self.ratio, self.ratio
+        first, _, third = statistics.quantiles(self.ratios, n=4, method="inclusive")
+        return first, third
+
+    def median(self, values: tuple[float, ...]) -> float:
+        """Return the median of either side, as it is printed."""
+        return statistics.median(values) * self.scale
+
+    @property
+    def verdict(self) -> str:
+        if self.reach is None:
+            return "no target"
+        if self.ratio <= self.reach:
+            return "reached"
+        return f"short by {max(1, round(100 * (self.ratio / self.reach - 1)))} %"
+
+
+def per_call(run: Callable[[], object], calls: int) -> float:
+    """Return the seconds of one of the `calls` that `run` makes.
+
+    The collector starts with empty young generations and stays switched on: what it costs to keep
+    objects is part of the price.
+    """
+    gc.collect(1)
+    start = time.perf_counter()
+    run()
+    return (time.perf_counter() - start) / calls
+
+
+def interleaved(ours: Side, peer: Side, rounds: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Run ours, peer, ours, peer … and return what each round gave, that of the warm-up left out."""
+    gc.collect()
+    ours()
+    peer()
+    pairs = [(ours(), peer()) for _ in range(rounds)]
+    mine, theirs = zip(*pairs, strict=True)
+    return mine, theirs
+
+
+@contextmanager
+def scratch(within: Path = ROOT) -> Iterator[Path]:
+    """Give a folder on the repository's own file system, and remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix=".bench-", dir=within, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def make_files(folder: Path, count: int) -> list[str]:
+    """Make `count` empty files and return their paths.
+
+    Empty, so that what deleting them costs does not hang on what the disk has written already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [f"{folder}/photo-{n:07}.jpg" for n in range(count)]
+    for path in paths:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    return paths
+
+
+def folders_of_files(folder: Path, folders: int, count: int) -> Iterator[list[str]]:
+    """Make all folders now, and give the paths of the files in one at a time.
+
+    Not one after the other is gone: ext4 takes long to make files where many have just been deleted.
+    """
+    made = [make_files(folder / f"downloads-{n}", count) for n in range(folders)]
+    return iter(made)
