@@ -10,8 +10,10 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +29,7 @@ from mediakeep.cli import main
 HOSTILE = "a\x1b[2Jb\nc\u202ed\x7f\x9b"
 HOSTILE_SHOWN = r"a\x1b[2Jb\nc\u202ed\x7f\x9b"
 NO_REF = "media://00000000-0000-4000-8000-000000000000"
+MEMORY = "/dev/shm"
 
 
 @dataclass
@@ -51,16 +54,37 @@ class Result:
 Run = Callable[..., Result]
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+# Fixtures have a name of their own, so that the other modules of these tests can import them.
+
+
+@pytest.fixture(name="tmp_path")
+def fixture_tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory where there is room: the command always syncs, and disks may be busy."""
+    with _quick_folder(tmp_path_factory) as folder:
+        yield folder
+
+
+@contextmanager
+def _quick_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < 1 << 30:
+        yield tmp_path_factory.mktemp("cli")
+        return
+    with tempfile.TemporaryDirectory(prefix="mediakeep-test-", dir=MEMORY) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(name="place")
+def fixture_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the store that the commands of a test use; nothing is there yet."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MEDIAKEEP_STORE", str(tmp_path / "store"))
     return tmp_path / "store"
 
 
-@pytest.fixture
-def run(place: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
+@pytest.fixture(name="run")
+def fixture_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> Run:
     """Runs the command in this process."""
 
     def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
@@ -85,17 +109,18 @@ def real(*arguments: str | Path | bytes, stdin: bytes = b"", **options: Any) -> 
     return Result(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
 
-def on_terminal(*arguments: str | Path, only_stderr: bool = False) -> Result:
-    """Run the command on a terminal, and return what that got to show."""
+def on_terminal(*arguments: str | Path, only_stderr: bool = False, typed: bytes | None = None) -> Result:
+    """Run the command on a terminal, where `typed` may be typed, and return what that got to show."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         command(*arguments),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL if typed is None else theirs,
         stdout=subprocess.PIPE if only_stderr else theirs,
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
     )
     os.close(theirs)
+    os.write(ours, typed or b"")
     shown = b""
     try:
         while chunk := os.read(ours, 65536):
@@ -519,6 +544,16 @@ def test_stats_is_readable(run: Run, tmp_path: Path, place: Path) -> None:
     assert lines[2].split(maxsplit=1) == ["files", "1, 6 B"]
 
 
+def test_stats_says_why_deletions_failed(run: Run, tmp_path: Path) -> None:
+    owned_and_out_of_reach(run, tmp_path)
+    run("release", "t")
+    (line,) = (line for line in run("stats").lines if line.startswith("failed"))
+    reason = run("stats", "--json").json["failed"][0]["reason"]
+    assert line.split(maxsplit=1)[1] == f"1 (`mediakeep sweep` tries again): 1 x {reason}"
+    assert "symbolic link" in reason
+    assert "Errno" not in reason
+
+
 # -- release, sweep
 
 
@@ -615,7 +650,7 @@ def test_a_dry_run_changes_nothing(run: Run, tmp_path: Path, place: Path, argume
 
 
 def test_release_lists_what_could_not_be_deleted_and_exits_1(run: Run, tmp_path: Path) -> None:
-    file = _owned_and_out_of_reach(run, tmp_path)
+    file = owned_and_out_of_reach(run, tmp_path)
     done = run("release", "t")
     assert_one_complaint(done, 1)
     assert f"cannot delete {file}: " in done.err
@@ -623,7 +658,7 @@ def test_release_lists_what_could_not_be_deleted_and_exits_1(run: Run, tmp_path:
 
 
 def test_sweep_lists_what_could_not_be_deleted_and_exits_1(run: Run, tmp_path: Path) -> None:
-    file = _owned_and_out_of_reach(run, tmp_path)
+    file = owned_and_out_of_reach(run, tmp_path)
     run("release", "t")
     done = run("sweep", "--json")
     assert_one_complaint(done, 1)
@@ -632,7 +667,7 @@ def test_sweep_lists_what_could_not_be_deleted_and_exits_1(run: Run, tmp_path: P
 
 
 def test_sweep_deletes_in_the_end_what_could_not_be_deleted(run: Run, tmp_path: Path) -> None:
-    file = _owned_and_out_of_reach(run, tmp_path)
+    file = owned_and_out_of_reach(run, tmp_path)
     run("release", "t")
     file.parent.unlink()
     (tmp_path / "moved").rename(file.parent)
@@ -640,7 +675,7 @@ def test_sweep_deletes_in_the_end_what_could_not_be_deleted(run: Run, tmp_path: 
     assert not file.exists()
 
 
-def _owned_and_out_of_reach(run: Run, tmp_path: Path) -> Path:
+def owned_and_out_of_reach(run: Run, tmp_path: Path) -> Path:
     """Return an owned file whose folder is a symlink now, which no deletion follows."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -681,7 +716,7 @@ def test_a_dry_sweep_counts_what_is_due(run: Run, place: Path) -> None:
 
 COMMANDS = (
     *("put", "add", "resolve", "show", "cat", "ls"),
-    *("scopes", "release", "sweep", "stats", "completion"),
+    *("scopes", "release", "erase", "sweep", "log", "stats", "check", "completion"),
 )
 READING = [
     ["resolve", NO_REF],
@@ -694,6 +729,12 @@ READING = [
     ["release", "t"],
     ["release", NO_REF],
     ["sweep"],
+    ["log"],
+    ["log", NO_REF],
+    ["erase", "t", "--yes"],
+    ["erase", "t", "--dry-run"],
+    ["check"],
+    ["check", "--fix"],
 ]
 
 
@@ -729,6 +770,11 @@ def test_a_folder_that_is_no_store_stays_as_it_is(run: Run, place: Path, argumen
         ["release", "REF"],
         ["sweep"],
         ["sweep", "--dry-run"],
+        ["log", "REF"],
+        ["erase", "t", "--dry-run"],
+        ["erase", "t", "--yes"],
+        ["check"],
+        ["check", "--fix", "--deep"],
     ],
     ids=" ".join,
 )
@@ -795,6 +841,23 @@ WRONG = [
     (1, ["ls", "nothing\u202e"]),
     (2, ["ls", "a", "b"]),
     (2, ["sweep", "--max-age", "soon"]),
+    (1, ["log", NO_REF]),
+    (1, ["log", "media://\x1b[2J\n"]),
+    (1, ["log", "nothing\x1b\n"]),
+    (2, ["log", "t\udcff"]),
+    (2, ["log", "--limit", "0"]),
+    (2, ["log", "--limit", "many"]),
+    (2, ["erase"]),
+    (2, ["erase", "t"]),
+    (2, ["erase", "", "--yes"]),
+    (2, ["erase", NO_REF, "--yes"]),
+    (2, ["erase", "t", "--yes", "--wait", "soon"]),
+    (1, ["erase", "nothing\x1b\n", "--yes"]),
+    (1, ["erase", "nothing", "--dry-run"]),
+    (2, ["check", "t"]),
+    (2, ["check", "--force"]),
+    (2, ["check", "--grace", "0s"]),
+    (1, ["check", "--store", "damaged"]),
     (2, ["completion"]),
     (2, ["completion", "tcsh"]),
     (2, ["--store", "memory:", "ls"]),
@@ -807,15 +870,15 @@ WRONG = [
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a store, a file and a damaged store, for tests that change nothing."""
-    folder = tmp_path_factory.mktemp("crowded")
-    file_of(folder, "file")
-    (folder / "damaged").mkdir()
-    file_of(folder / "damaged", "catalog.db", b"SQLite format 3\0" + b"x" * 200)
-    with open_store(folder / "store", fsync=False) as store:
-        store.put(b"", scope="t")
-    return folder
+    with _quick_folder(tmp_path_factory) as folder:
+        file_of(folder, "file")
+        (folder / "damaged").mkdir()
+        file_of(folder / "damaged", "catalog.db", b"SQLite format 3\0" + b"x" * 200)
+        with open_store(folder / "store", fsync=False) as store:
+            store.put(b"", scope="t")
+        yield folder
 
 
 @pytest.mark.parametrize(("code", "arguments"), WRONG, ids=lambda each: ascii(each)[:60])
@@ -845,8 +908,11 @@ def test_wrong_usage_names_the_help_of_the_command(run: Run, place: Path) -> Non
         ["show", "REF"],
         ["release", HOSTILE, "--dry-run"],
         ["stats"],
+        ["log", "REF"],
+        ["erase", HOSTILE, "--dry-run"],
+        ["erase", HOSTILE, "--yes"],
     ],
-    ids=["ls", "tree", "scopes", "show", "release", "stats"],
+    ids=["ls", "tree", "scopes", "show", "release", "stats", "log", "dry erase", "erase"],
 )
 def test_hostile_names_never_reach_a_terminal_raw(
     run: Run, tmp_path: Path, arguments: list[str]
@@ -865,7 +931,7 @@ def test_hostile_names_never_reach_a_terminal_raw(
 
 def test_a_deletion_that_fails_is_told_without_raw_names(run: Run, tmp_path: Path) -> None:
     (tmp_path / HOSTILE).mkdir()
-    _owned_and_out_of_reach(run, tmp_path / HOSTILE)
+    owned_and_out_of_reach(run, tmp_path / HOSTILE)
     assert_one_complaint(run("release", "t"), 1)
     assert run("sweep").err[:-1].isprintable()
 
@@ -1052,16 +1118,19 @@ def _offered(*words: str) -> list[str]:
 
 def test_commands_are_completed(place: Path) -> None:
     assert _offered("s") == ["show", "scopes", "sweep", "stats"]
+    assert _offered("check", "--f") == ["--fix", "--force"]
 
 
-@pytest.mark.parametrize("words", [["ls"], ["release"], ["put", "--scope"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["ls"], ["release"], ["put", "--scope"], ["erase"], ["log"]], ids=" ".join
+)
 def test_scopes_are_completed(run: Run, tmp_path: Path, words: list[str]) -> None:
     for scope in ("telegram:42:7", "telegram:43", "task:1"):
         stored(tmp_path, scope)
     assert _offered(*words, "tel") == ["telegram:42:7", "telegram:43"]
 
 
-@pytest.mark.parametrize("verb", ["resolve", "show", "cat", "release"])
+@pytest.mark.parametrize("verb", ["resolve", "show", "cat", "release", "log"])
 def test_refs_are_completed(run: Run, tmp_path: Path, verb: str) -> None:
     ref = stored(tmp_path, "t")
     assert _offered(verb, "media://") == [ref]
@@ -1139,12 +1208,14 @@ def test_bash_gets_what_is_missing_after_its_last_break(
 
 def test_a_lease_is_shown(run: Run, place: Path) -> None:
     with open_store(place, fsync=False) as store:
-        if not hasattr(store, "lease"):
-            pytest.skip("this store has no leases yet")
         ref = store.put(b"", MediaMeta("a"), "t")
-        with store.lease(ref):
+        with store.lease(ref), store.lease(ref):
             assert "owned,leased" in run("ls").out
-            assert run("show", ref, "--json").json["leases"] == 1
+            assert run("show", ref, "--json").json["leases"] == 2
+            assert ["leases", "2"] in [line.split() for line in run("show", ref).lines]
+            assert ["leases", "2", "on", "1", "file"] in [line.split() for line in run("stats").lines]
+            assert [run("stats", "--json").json[name] for name in ("leases", "leased")] == [2, 1]
+        assert ["leases", "0"] in [line.split() for line in run("stats").lines]
 
 
 def test_bytes_that_were_put_to_be_kept_are_called_borrowed(run: Run, place: Path) -> None:

@@ -154,7 +154,7 @@ class MediaStore:
                     self._admit_file(size)
                 if key is not None:
                     return Registration(ref, scope, key, None, meta, size)
-                given = Path(path if os.path.isabs(path) else location)
+                given = path if os.path.isabs(path) else location
                 return Registration(ref, scope, location, given, meta, size)
 
             try:

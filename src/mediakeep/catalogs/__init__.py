@@ -55,20 +55,34 @@ class Why(StrEnum):
         return kinds.get(self, RefReleased)(ref, scope=scope)
 
 
-class Registration(NamedTuple):
-    """One ref as the catalog keeps it.
+@dataclass(slots=True)
+class Registration:
+    """One ref as the catalog keeps it; nobody changes it once it is written down.
 
-    `location` is a canonical local path (absolute) or the key of a blob (never absolute). `path` is the
+    `location` is a canonical local path (absolute) or the key of a blob (never absolute). `given` is the
     absolute path that the caller gave for a local file, and None for a blob, whose folder may move.
     """
 
     ref: str
     scope: str
     location: str
-    path: Path | None
+    given: str | None
     meta: MediaMeta
     size: int
     sha256: str = ""
+    stored_at: float = field(default=0.0, compare=False)
+    """Set by the catalog, by its clock; so is `expires_at`."""
+    expires_at: float | None = field(default=None, compare=False)
+    _path: Path | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def path(self) -> Path | None:
+        """The path that the caller gave; None for a blob."""
+        # Made when it is first asked for, and kept: a Path takes longer to make than to look up, and
+        # takes more memory than all the rest.
+        if self._path is None and self.given is not None:
+            self._path = Path(self.given)
+        return self._path
 
 
 @dataclass(slots=True)

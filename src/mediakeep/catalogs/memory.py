@@ -4,6 +4,7 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -37,6 +38,9 @@ from mediakeep.model import (
     Stats,
 )
 
+FEW = 4
+"""Up to how many refs of one location are kept in a tuple."""
+
 REMEMBERED = 4096
 """How many ended refs the catalog can still say the reason for, and how long its journal is."""
 
@@ -47,14 +51,27 @@ class _Location:
     __slots__ = ("attempts", "error", "last", "leases", "owned", "refs", "sha256", "size")
 
     def __init__(self, owned: bool) -> None:
-        self.refs: set[str] = set()
+        # Nearly every location has one ref, and a set of one takes four times the memory of a tuple.
+        self.refs: tuple[str, ...] | set[str] = ()
         self.leases: set[int] | None = None  # made by the first
         self.owned = owned
         self.size = 0
         self.sha256 = ""
         self.attempts = 0
         self.error = ""
-        self.last: tuple[str, str] = ("", "")  # ref and scope that ended last
+        self.last = ("", "")  # ref and scope that ended last
+
+    def join(self, ref: str) -> None:
+        if isinstance(self.refs, set):
+            self.refs.add(ref)
+        else:
+            self.refs = (*self.refs, ref) if len(self.refs) < FEW else {*self.refs, ref}
+
+    def leave(self, ref: str) -> None:
+        if isinstance(self.refs, set):
+            self.refs.discard(ref)
+        else:
+            self.refs = tuple(it for it in self.refs if it != ref)
 
 
 class MemoryCatalog(Catalog):
@@ -80,7 +97,6 @@ class MemoryCatalog(Catalog):
         "_scopes",
         "_size",
         "_timeout",
-        "_times",
     )
 
     def __init__(self, clock: Clock | None = None, *, timeout: float = 60.0) -> None:
@@ -89,7 +105,6 @@ class MemoryCatalog(Catalog):
         self._lock = threading.Lock()
         self._on_location = KeyedLock()
         self._refs: dict[str, Registration] = {}
-        self._times: dict[str, tuple[float, float | None]] = {}  # ref: stored at, expires at
         self._scopes: dict[str, dict[str, None]] = {}
         self._locations: dict[str, _Location] = {}  # with a live ref
         self._condemned: dict[str, _Location] = {}  # without; a borrowed one while it is leased
@@ -134,11 +149,11 @@ class MemoryCatalog(Catalog):
     ) -> None:
         # No lock on the location: what has a live ref is not being deleted.
         with self._lock:
-            self._write(self.get(ref)._replace(ref=new_ref, scope=scope), ttl, limits)
+            self._write(replace(self.get(ref), ref=new_ref, scope=scope), ttl, limits)
 
     def _write(self, new: Registration, ttl: float | None, limits: Limits | None) -> None:
-        ref, scope, name, _, meta, size, sha256 = new
-        owned = meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
+        ref, name, size = new.ref, new.location, new.size
+        owned = new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
         live = self._locations.get(name)
         location = live or self._condemned.get(name) or _Location(owned)
         more = size - location.size
@@ -154,16 +169,16 @@ class MemoryCatalog(Catalog):
             location.owned = False
         self._size += more
         location.size = size
-        location.sha256 = sha256 or location.sha256
-        location.refs.add(ref)
+        location.sha256 = new.sha256 or location.sha256
+        location.join(ref)
         self._refs[ref] = new
-        self._scopes.setdefault(scope, {})[ref] = None
-        now = self._clock()
+        self._scopes.setdefault(new.scope, {})[ref] = None
+        new.stored_at = now = self._clock()
         if ttl is None:
-            self._times[ref] = (now, None)
+            new.expires_at = None
             self._by_age.add(ref, now)
         else:
-            self._times[ref] = (now, now + ttl)
+            new.expires_at = now + ttl
             self._by_ttl.add(ref, now + ttl)
 
     def _check_limits(self, new: Registration, more: int, *, known: bool, limits: Limits) -> None:
@@ -194,7 +209,6 @@ class MemoryCatalog(Catalog):
     def entry(self, ref: str) -> Entry:
         with self._lock:
             found = self.get(ref)
-            stored_at, expires_at = self._times[ref]
             location = self._locations[found.location]
             return Entry(
                 ref=ref,
@@ -204,8 +218,8 @@ class MemoryCatalog(Catalog):
                 meta=found.meta,
                 size=location.size,
                 sha256=location.sha256,
-                stored_at=_time(stored_at),
-                expires_at=None if expires_at is None else _time(expires_at),
+                stored_at=_time(found.stored_at),
+                expires_at=None if found.expires_at is None else _time(found.expires_at),
                 owned=location.owned,
                 refs=len(location.refs),
                 leases=len(location.leases or ()),
@@ -257,7 +271,7 @@ class MemoryCatalog(Catalog):
         ending = set(refs)
         for ref in refs:
             location = self._locations[self._refs[ref].location]
-            if location.owned and location.leases and location.refs <= ending:
+            if location.owned and location.leases and ending.issuperset(location.refs):
                 raise still_leased(self._refs[ref].location, ref, len(location.leases))
 
     def expire(self, max_age: float | None, *, limit: int = 1000) -> Ended:
@@ -280,15 +294,14 @@ class MemoryCatalog(Catalog):
     def _end(self, ref: str, why: Why, ended: Ended) -> None:
         """Take `ref` out of the books, and condemn or forget its location if it was the last."""
         dead = self._refs.pop(ref)
-        _, expires_at = self._times.pop(ref)
         if why is not Why.EXPIRED:  # else it has just been taken from its agenda
-            (self._by_age if expires_at is None else self._by_ttl).ended()
+            (self._by_age if dead.expires_at is None else self._by_ttl).ended()
         scope = self._scopes[dead.scope]
         del scope[ref]
         if not scope:
             del self._scopes[dead.scope]
         location = self._locations[dead.location]
-        location.refs.remove(ref)
+        location.leave(ref)
         if not location.refs:
             del self._locations[dead.location]
             location.last = (ref, dead.scope)
@@ -407,7 +420,7 @@ class MemoryCatalog(Catalog):
                 for name, it in condemned.items()
                 if it.attempts
             ]
-            oldest = min((stored_at for stored_at, _ in self._times.values()), default=None)
+            oldest = min((it.stored_at for it in self._refs.values()), default=None)
             owned = sum(it.owned for it in live)
             return Stats(
                 refs=len(self._refs),

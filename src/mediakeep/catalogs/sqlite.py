@@ -11,6 +11,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from mediakeep.catalogs import (
@@ -128,7 +129,7 @@ class SqliteCatalog(Catalog):
         limits: Limits | None = None,
     ) -> None:
         with self._file.write() as db:
-            new = self._get(db, ref)._replace(ref=new_ref, scope=scope)
+            new = replace(self._get(db, ref), ref=new_ref, scope=scope)
             self._write(db, new, ttl, limits)
 
     def _write(
@@ -154,7 +155,7 @@ class SqliteCatalog(Catalog):
                 new.sha256,
             ),
         ).fetchall()
-        path = None if new.path is None or str(new.path) == new.location else os.fsencode(new.path)
+        path = None if new.given in (None, new.location) else os.fsencode(str(new.given))
         db.execute(
             "INSERT INTO refs VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -199,15 +200,16 @@ class SqliteCatalog(Catalog):
     def _get(self, db: sqlite3.Connection, ref: str) -> Registration:
         key = bytes_of(ref)
         row = db.execute(
-            "SELECT r.scope, l.location, r.path, r.meta, l.size, l.sha256"
+            "SELECT r.scope, l.location, r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at"
             " FROM refs r JOIN locations l ON l.id = r.location_id WHERE r.ref = ?",
             (key,),
         ).fetchone()
         if row is None:
             raise self._dead(db, ref, key)
-        scope, location, path, meta, size, sha256 = row
-        location, path = place_of(location, path)
-        return Registration(ref, scope, location, path, meta_from_json(meta), size, sha256)
+        scope, location, path, meta, size, sha256, stored_at, expires_at = row
+        location, given = place_of(location, path)
+        meta = meta_from_json(meta)
+        return Registration(ref, scope, location, given, meta, size, sha256, stored_at, expires_at)
 
     def _dead(self, db: sqlite3.Connection, ref: str, key: bytes) -> UnknownRef:
         row = db.execute("SELECT what, scope FROM history WHERE ref = ?", (key,)).fetchone()

@@ -134,12 +134,12 @@ def meta_from_json(text: str) -> MediaMeta:
     return MediaMeta(**json.loads(text))
 
 
-def place_of(location: bytes, path: bytes | None) -> tuple[str, Path | None]:
+def place_of(location: bytes, path: bytes | None) -> tuple[str, str | None]:
     """Return a location, and the path that its caller gave if it is not a blob."""
     name = os.fsdecode(location)
     if path is not None:
-        return name, Path(os.fsdecode(path))
-    return name, Path(name) if os.path.isabs(name) else None
+        return name, os.fsdecode(path)
+    return name, name if os.path.isabs(name) else None
 
 
 def entry_of(row: tuple[Any, ...]) -> Entry:
@@ -150,7 +150,7 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
         ref=ref_of(key),
         scope=scope,
         location=name,
-        path=given,
+        path=None if given is None else Path(given),
         meta=meta_from_json(meta),
         size=size,
         sha256=sha256,

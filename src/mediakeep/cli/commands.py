@@ -4,8 +4,11 @@ import click
 
 from mediakeep import __version__
 from mediakeep.cli import PROGRAM
+from mediakeep.cli.checking import check
 from mediakeep.cli.ending import release, sweep
+from mediakeep.cli.erasing import erase
 from mediakeep.cli.incoming import add, put
+from mediakeep.cli.journal import log
 from mediakeep.cli.options import takes_json, takes_store
 from mediakeep.cli.outgoing import cat, ls, resolve, scopes, show, stats
 
@@ -39,6 +42,8 @@ def command_line(ctx: click.Context) -> None:
       mediakeep ls telegram:42                       list what that chat holds
       mediakeep release telegram:42:7                end it; the file goes
       mediakeep sweep                                end what is past its time
+      mediakeep log telegram:42                      tell what ended there, and why
+      mediakeep check                                compare the books with the disk
 
     The store is a folder: name it with --store or MEDIAKEEP_STORE, or take the one in your user data
     directory. --store and --json can stand before a command and after it.
@@ -66,5 +71,8 @@ def completion(shell: str) -> None:
     click.echo(script(command_line, shell), nl=False)
 
 
-for _command in (put, add, resolve, show, cat, ls, scopes, release, sweep, stats, completion):
+for _command in (
+    *(put, add, resolve, show, cat, ls, scopes),
+    *(release, erase, sweep, log, stats, check, completion),
+):
     command_line.add_command(_command)

@@ -15,13 +15,14 @@ import click
 from mediakeep.cli import plain
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from mediakeep.model import Entry
 
 HEADINGS = ("REF", "SIZE", "AGE", "EXPIRES", "REFS", "KEPT", "TYPE", "SCOPE", "NAME")
 
-_SIZE = 1  # the one column that is aligned to the right
 _LOOK_AHEAD = 500  # rows that decide how wide the columns are, so that any number can follow
-_WIDEST = 40
+_WIDEST = 44  # a ref
 
 
 def on_terminal(stream: TextIO | None) -> bool:
@@ -52,6 +53,11 @@ def span_text(span: timedelta) -> str:
         if seconds < end:
             return f"{seconds // length}{unit}"
     return f"{seconds // 86_400}d"
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment for people, in the time zone of the machine."""
+    return moment.astimezone().isoformat(" ", "seconds")
 
 
 def count_text(count: int, what: str) -> str:
@@ -109,18 +115,22 @@ def entry_json(entry: "Entry") -> dict[str, Any]:
 def echo_table(entries: Iterable["Entry"]) -> None:
     """Print one aligned line per entry, the ref first; with headings on a terminal."""
     now = datetime.now(UTC)
-    rows: Iterator[Sequence[str]] = (row_of(entry, now) for entry in entries)
+    echo_rows((row_of(entry, now) for entry in entries), HEADINGS)
+
+
+def echo_rows(rows: Iterator[Sequence[str]], headings: Sequence[str]) -> None:
+    """Print one aligned line per row; with headings on a terminal."""
     first = list(islice(rows, _LOOK_AHEAD))
     if not first:
         return
     if on_terminal(sys.stdout):
-        first.insert(0, HEADINGS)
+        first.insert(0, headings)
     widths = [min(_WIDEST, max(map(len, column))) for column in zip(*first, strict=True)]
-    widths[0] = len(first[-1][0])
-    widths[-1] = 0  # nothing follows the name
+    widths[-1] = 0  # nothing follows the last one
+    right = headings.index("SIZE")
     rows = chain(first, rows)
     while some := list(islice(rows, _LOOK_AHEAD)):
-        click.echo("\n".join(_aligned(row, widths) for row in some))
+        click.echo("\n".join(_aligned(row, widths, right) for row in some))
 
 
 def row_of(entry: "Entry", now: datetime) -> Sequence[str]:
@@ -138,10 +148,10 @@ def row_of(entry: "Entry", now: datetime) -> Sequence[str]:
     )
 
 
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+def _aligned(row: Sequence[str], widths: Sequence[int], right: int) -> str:
     cells = zip(row, widths, strict=True)
     return "  ".join(
-        text.rjust(width) if column == _SIZE else text.ljust(width)
+        text.rjust(width) if column == right else text.ljust(width)
         for column, (text, width) in enumerate(cells)
     )
 
@@ -171,7 +181,7 @@ def entry_lines(entry: "Entry") -> Iterator[str]:
         "source": plain(entry.meta.source) or "-",
         "size": size if size.endswith(" B") else f"{size} ({entry.size} bytes)",
         "sha256": entry.sha256 or "- (registered in place)",
-        "stored": f"{_moment(entry.stored_at)} ({span_text(now - entry.stored_at)} ago)",
+        "stored": f"{moment_text(entry.stored_at)} ({span_text(now - entry.stored_at)} ago)",
         "expires": "never by itself: ends with its scope",
         "kept": "owned: deleted when its last ref has ended"
         if entry.owned
@@ -183,7 +193,7 @@ def entry_lines(entry: "Entry") -> Iterator[str]:
     if entry.expires_at is not None:
         left = _expiry(entry, now)
         when = "due: ends with the next sweep" if left == "due" else f"in {left}"
-        shown["expires"] = f"{_moment(entry.expires_at)} ({when})"
+        shown["expires"] = f"{moment_text(entry.expires_at)} ({when})"
     if not entry.leases:
         del shown["leases"]
     if entry.path is not None and not os.path.lexists(entry.path):
@@ -197,5 +207,19 @@ def block(shown: dict[str, str]) -> Iterator[str]:
     return (f"{name.ljust(width)}  {text}" for name, text in shown.items())
 
 
-def _moment(moment: datetime) -> str:
-    return moment.astimezone().isoformat(" ", "seconds")
+# -- a bar
+
+
+def bar_on_stderr(*columns: "ProgressColumn") -> "Progress":
+    """Return a bar that is shown on standard error and leaves nothing there."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # Standard output is for results: without the last two rich would take it over.
+    return Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

@@ -66,7 +66,7 @@ def release(settings: Settings, target: str, *, nested: bool, dry_run: bool) -> 
         click.echo(to_json(plan_json(plan, dry_run=dry_run)))
     else:
         click.echo("\n".join((*(plan_lines(plan) if dry_run else ()), summary(plan, dry_run=dry_run))))
-    _fail_if_any(plan.failed)
+    fail_if_any(plan.failed)
 
 
 @click.command()
@@ -87,7 +87,7 @@ def sweep(settings: Settings, max_age: timedelta | None, *, dry_run: bool) -> No
         click.echo(to_json({"dry_run": dry_run, **asdict(report)}))
     else:
         click.echo(_sweep_text(report, dry_run=dry_run))
-    _fail_if_any(report.failed)
+    fail_if_any(report.failed)
 
 
 def _sweep_text(report: "SweepReport", *, dry_run: bool) -> str:
@@ -100,7 +100,8 @@ def _sweep_text(report: "SweepReport", *, dry_run: bool) -> str:
     return f"swept: {refs} expired, {files} deleted ({size}), {leftovers} removed"
 
 
-def _fail_if_any(failed: "Sequence[FailedDeletion]") -> None:
+def fail_if_any(failed: "Sequence[FailedDeletion]") -> None:
+    """Complain of each deletion that failed, and exit with 1 if there are any."""
     for each in failed:
         complain(
             f"cannot delete {each.location}: {each.reason} (attempt {each.attempts}); "

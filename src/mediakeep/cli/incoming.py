@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from mediakeep.cli import REFUSED, complain
-from mediakeep.cli.display import entry_json, on_terminal, to_json
+from mediakeep.cli.display import bar_on_stderr, entry_json, on_terminal, to_json
 from mediakeep.cli.options import (
     Command,
     Settings,
@@ -259,20 +259,11 @@ def _read_chunks(source: BinaryIO) -> Iterator[bytes]:
 @contextmanager
 def _progress(files: int, total: int) -> Iterator[Feed]:
     """Show a bar on standard error for a block, and give what moves it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
 
     begun = 0
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    # Standard output is for refs: without these two rich would take it over.
-    bar = Progress(
-        *columns,
-        console=Console(stderr=True),
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    with bar:
+    with bar_on_stderr(*columns) as bar:
         task = bar.add_task("", total=total)
 
         def feed(source: BinaryIO) -> Iterator[bytes]:

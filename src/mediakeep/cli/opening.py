@@ -10,7 +10,7 @@ import click
 
 from mediakeep.cleaner import MediaCleanerConfig
 from mediakeep.cli import complain
-from mediakeep.opening import open_store
+from mediakeep.opening import is_store, open_store
 from mediakeep.store import MediaStore
 
 
@@ -21,22 +21,13 @@ def opened(folder: Path, *, make: bool, max_age: timedelta | None) -> Iterator[M
     Refs without a ttl that are older than `max_age` are past their time. What the library warns of is
     shown.
     """
-    if not make and not _is_store(folder):
+    if not make and not is_store(folder):
         raise click.ClickException(
             f"no store at {folder}: `mediakeep put` makes one, or name another with --store"
         )
     cleaner = None if max_age is None else MediaCleanerConfig(max_age=max_age)
     with _warnings_shown(), open_store(folder, cleaner=cleaner) as store:
         yield store
-
-
-def _is_store(folder: Path) -> bool:
-    """Look without opening: that would make one."""
-    try:
-        (folder / "catalog.db").stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
 
 
 class _Warnings(logging.Handler):

@@ -3,6 +3,7 @@
 import codecs
 import re
 import sys
+from collections import Counter
 from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
@@ -17,6 +18,7 @@ from mediakeep.cli.display import (
     echo_table,
     entry_json,
     entry_lines,
+    moment_text,
     on_terminal,
     size_text,
     to_json,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from mediakeep.model import Stats
 
 _CHUNK = 1 << 18
+_REASONS = 3  # why deletions failed, that are named
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 
 
@@ -182,8 +185,24 @@ def _stats_text(settings: Settings, stats: "Stats") -> dict[str, str]:
         "files": f"{stats.files}, {size_text(stats.size)}",
         "owned": f"{stats.owned} (deleted when their last ref has ended)",
         "borrowed": f"{stats.borrowed} (never deleted)",
-        "leased": str(stats.leased),
+        "leases": f"{stats.leases} on {count_text(stats.leased, 'file')}" if stats.leases else "0",
         "condemned": f"{condemned} (wait for deletion)" if stats.condemned else "0",
-        "failed": f"{len(stats.failed)} (`mediakeep sweep` tries again)" if stats.failed else "0",
-        "oldest": "-" if stats.oldest is None else stats.oldest.astimezone().isoformat(" ", "seconds"),
+        "failed": _failed_text(stats),
+        "oldest": "-" if stats.oldest is None else moment_text(stats.oldest),
     }
+
+
+def _failed_text(stats: "Stats") -> str:
+    """Return how many deletions failed, and the most frequent reasons."""
+    if not stats.failed:
+        return "0"
+    reasons = Counter(each.reason for each in stats.failed)
+    named = [f"{count} x {plain(reason)}" for reason, count in reasons.most_common(_REASONS)]
+    more = len(reasons) - len(named)
+    return "; ".join(
+        (
+            f"{len(stats.failed)} (`mediakeep sweep` tries again): {named[0]}",
+            *named[1:],
+            *([f"{count_text(more, 'other reason')}: see --json"] if more else ()),
+        )
+    )
