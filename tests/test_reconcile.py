@@ -190,9 +190,20 @@ def test_what_waits_for_its_deletion_is_found_and_deleted(store, make, monkeypat
     with monkeypatch.context() as patched:
         patched.setattr(os, "unlink", unlink)
         store.release_all("s")
-    assert kinds(store.reconcile()) == ["condemned"]
+        assert kinds(store.reconcile()) == ["condemned"]
+        report = store.reconcile(dry_run=False)
+        assert (report.mended, report.clean) == (0, False)
     assert store.reconcile(dry_run=False).mended == 1
     assert not path.exists()
+
+
+def test_what_a_lease_holds_is_nothing_wrong(store, make):
+    path = make()
+    ref = store.store(path, MediaMeta(), "s")
+    with store.lease(ref):
+        store.release(ref)
+        assert store.reconcile(dry_run=False).clean
+        assert path.exists()
 
 
 def test_a_dead_writers_temp_is_found_and_removed(folder_store, tmp_path):

@@ -25,6 +25,9 @@ NAMED = 1000
 
 Progress = Callable[[int, int], object]
 
+Mend = Callable[[], bool]
+"""Puts one finding right, and returns whether it is right now."""
+
 
 class Reconciler:
     """One comparison of a catalog with its blobs.
@@ -115,8 +118,7 @@ class Reconciler:
 
     def _run(self, *, mend: bool, tell: Callable[[Finding], object] | None) -> None:
         for finding, put_right in self._findings():
-            if mend and put_right is not None:
-                put_right()
+            if mend and put_right is not None and put_right():
                 finding = replace(finding, mended=True)
                 self._mended += 1
             self._counts[finding.kind] += 1
@@ -125,16 +127,21 @@ class Reconciler:
             if tell is not None:
                 tell(finding)
 
-    def _findings(self) -> Iterator[tuple[Finding, Callable[[], object] | None]]:
+    def _findings(self) -> Iterator[tuple[Finding, Mend | None]]:
         """Yield what is wrong, each with what puts it right, or None where nobody but a person can."""
         mended_books = False
 
-        def mend_books() -> None:  # once puts all of them right
+        def mend_books() -> bool:  # once puts all of them right
             nonlocal mended_books
             if not mended_books:
                 self._catalog.mend()
                 self._reap(None)
                 mended_books = True
+            return True
+
+        def settle() -> bool:
+            self._settle()
+            return True
 
         for fault in self._catalog.faults(deep=self._deep):
             mendable = fault.subject != "catalog.db"
@@ -142,7 +149,7 @@ class Reconciler:
         for name in list(self._blobs.leftovers()):
             yield (
                 Finding("temp", name, "a writer died while it wrote this", "a sweep removes it"),
-                self._settle,
+                settle,
             )
         for place, blob in self._merged():
             if place is None and blob is not None:
@@ -179,7 +186,7 @@ class Reconciler:
             yield None, blob
             blob = next(blobs, None)
 
-    def _orphan(self, blob: Blob) -> Iterator[tuple[Finding, Callable[[], object] | None]]:
+    def _orphan(self, blob: Blob) -> Iterator[tuple[Finding, Mend | None]]:
         age = time.time() - blob.modified_at
         # In this order: a writer names its key before it is done, a key is forgotten after its bytes.
         if (
@@ -191,9 +198,9 @@ class Reconciler:
         ):
             return
 
-        def delete() -> None:
+        def delete() -> bool:
             self._catalog.adopt(blob.key, blob.size)
-            self._reap([blob.key])
+            return self._delete(blob.key)
 
         yield (
             Finding(
@@ -205,27 +212,26 @@ class Reconciler:
             delete,
         )
 
-    def _place(
-        self, place: Place, blob: Blob | None
-    ) -> Iterator[tuple[Finding, Callable[[], object] | None]]:
+    def _place(self, place: Place, blob: Blob | None) -> Iterator[tuple[Finding, Mend | None]]:
         if place.condemned:
-            # What is condemned may be gone already; what is stuck is for the sweep, and for the stats.
-            if self._is_stuck(place.location):
+            # It may have been forgotten since, or registered again; and a lease may well hold it.
+            stuck = self._catalog.knows(place.location) and not self._catalog.is_live(place.location)
+            if stuck and not place.leased:
                 yield (
                     Finding(
                         "condemned",
                         place.location,
                         "its last ref has ended, and its bytes are still to be deleted",
-                        "a sweep deletes it, unless a lease holds it",
+                        "a sweep tries again; `stats` says why it failed",
                     ),
-                    lambda: self._reap([place.location]),
+                    lambda: self._delete(place.location),
                 )
             return
         path = self._path(place.location)
         size = blob.size if blob is not None else _size(path)
         if size is None:
             # Between the two looks it may have been released and deleted.
-            if self._is_live(place.location) and _size(path) is None:
+            if self._catalog.is_live(place.location) and _size(path) is None:
                 folder = os.path.dirname(path)
                 there = os.path.isdir(folder) or not os.path.isabs(place.location)
                 yield (
@@ -237,7 +243,7 @@ class Reconciler:
                         else f"its folder {folder} is not there (not mounted?)",
                         "put it back; mending ends its refs" if there else "put the folder back",
                     ),
-                    (lambda: self._catalog.lose(place.location)) if there else None,
+                    (lambda: self._catalog.lose(place.location) > 0) if there else None,
                 )
         elif size != place.size and not os.path.isabs(place.location):
             yield self._damaged("size", place, f"it has {size} bytes instead of {place.size}")
@@ -250,11 +256,9 @@ class Reconciler:
         remedy = "restore its bytes from a backup, or release its refs"
         return Finding(kind, place.location, reason, remedy), None
 
-    def _is_live(self, location: str) -> bool:
-        return self._catalog.is_live(location)
-
-    def _is_stuck(self, location: str) -> bool:
-        return self._catalog.knows(location) and not self._catalog.is_live(location)
+    def _delete(self, location: str) -> bool:
+        self._reap([location])
+        return not self._catalog.knows(location)
 
     def _path(self, location: str) -> str:
         return location if os.path.isabs(location) else str(self._blobs.path(location))

@@ -109,6 +109,7 @@ class Place(NamedTuple):
     size: int
     sha256: str
     condemned: bool
+    leased: bool
 
 
 class Use(NamedTuple):

@@ -466,7 +466,7 @@ class MemoryCatalog(Catalog):
     def places(self) -> Iterator[Place]:
         with self._lock:
             places = [
-                Place(name, it.size, it.sha256, condemned)
+                Place(name, it.size, it.sha256, condemned, bool(it.leases))
                 for condemned, them in ((False, self._locations), (True, self._condemned))
                 for name, it in them.items()
             ]

@@ -517,16 +517,16 @@ class SqliteCatalog(Catalog):
     # -- for reconciling
 
     def places(self) -> Iterator[Place]:
+        sql = (
+            f"SELECT location, size, sha256, condemned IS NOT NULL, {LEASED} FROM locations"
+            " WHERE location > :after ORDER BY location LIMIT 2000"
+        )
         after = b""
         while True:
             with self._file.read() as db:
-                rows = db.execute(
-                    "SELECT location, size, sha256, condemned IS NOT NULL FROM locations"
-                    " WHERE location > ? ORDER BY location LIMIT 2000",
-                    (after,),
-                ).fetchall()
-            for location, size, sha256, condemned in rows:
-                yield Place(os.fsdecode(location), size, sha256, bool(condemned))
+                rows = db.execute(sql, {"after": after, **self._now()}).fetchall()
+            for location, size, sha256, condemned, leased in rows:
+                yield Place(os.fsdecode(location), size, sha256, bool(condemned), bool(leased))
             if not rows:
                 return
             after = rows[-1][0]
