@@ -4,11 +4,11 @@ import argparse
 import sys
 import time
 
-from benchmarks import durable, memory, plot, report, startup
+from benchmarks import durable, memory, plot, processes, report, startup
 from benchmarks.growth import curve
 from benchmarks.measure import FULL, QUICK, Line
 
-LINES = {**memory.LINES, **durable.LINES, **startup.LINES}
+LINES = {**memory.LINES, **durable.LINES, **processes.LINES, **startup.LINES}
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?)(?: *\{#([\w.-]+)\})?$", re.MULTILINE)
 DOCUMENTED = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
+TEST = re.compile(r"(test_\w+\.py)::(test_\w+)")
 SAID = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
@@ -100,6 +101,12 @@ def test_every_command_and_option_is_on_the_page_of_the_command_line():
             if isinstance(parameter, click.Option) and not parameter.hidden:
                 spelled = [it for it in parameter.opts if it.startswith("--")]
                 assert any(f"`{it}" in text for it in spelled), f"{name} {spelled} is not described"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_tests_that_are_named_exist(page):
+    for file, test in TEST.findall(page.read_text()):
+        assert f"def {test}(" in (ROOT / "tests" / file).read_text(), f"{page.name} names {file}::{test}"
 
 
 def test_the_changelog_begins_with_what_is_not_released_yet():

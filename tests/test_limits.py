@@ -130,8 +130,12 @@ def test_refs_without_a_ttl_get_the_stores_own(opened, make, clock):
     assert store.read_bytes(shared) == b"x"
     with pytest.raises(RefExpired):
         store.resolve(forgotten)
-    with pytest.raises(ValueError, match="default_ttl must be a positive"):
-        opened(default_ttl=0)
+
+
+def test_options_that_make_no_sense_are_refused_and_nothing_stays_open(opened, tmp_path):
+    for options in ({"default_ttl": 0}, {"default_ttl": timedelta(days=99999)}):
+        with pytest.raises(ValueError, match="default_ttl must be a positive amount of time of at most"):
+            opened(**options)
 
 
 def test_a_block_can_keep_its_scope_on_error(store):

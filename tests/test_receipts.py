@@ -85,6 +85,23 @@ def test_erasing_deletes_at_once_and_tells_what_became_of_each_file(store, make)
     assert store.erase("user:1") == ()
 
 
+def test_erasing_reports_also_what_came_in_at_the_last_moment(store, make, monkeypatch):
+    first, late = make("first"), make("late")
+    store.store(first, MediaMeta(), "user:1")
+    release = store._catalog.release_scope
+
+    class Late:
+        def __getattr__(self, name):
+            return getattr(catalog, name)
+
+        def release_scope(self, *args, **options):
+            store.store(late, MediaMeta(), "user:1")
+            return release(*args, **options)
+
+    catalog, store._catalog = store._catalog, Late()
+    assert {it.location for it in store.erase("user:1")} == {str(first), str(late)}
+
+
 def test_erasing_is_refused_while_a_lease_holds_a_file_and_changes_nothing(store, make):
     path, other = make(), make("other")
     ref = store.store(path, MediaMeta(), "user:1")

@@ -1,12 +1,11 @@
 """Erase: a user's files are to go now, and somebody wants to know that they have."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 
-from mediakeep.catalogs import Catalog, Reaped
+from mediakeep.catalogs import Catalog, EndedFile, Reaped
 from mediakeep.errors import StillLeased
-from mediakeep.model import Entry, Erased
+from mediakeep.model import Erased
 
 Reap = Callable[[Iterable[str]], Reaped]
 
@@ -19,25 +18,23 @@ def erase(catalog: Catalog, reap: Reap, scope: str, *, wait: float | None) -> tu
 
     See :meth:`mediakeep.MediaStore.erase`; `wait` is in seconds.
     """
-    files: dict[str, Entry] = {}
-    refs: Counter[str] = Counter()
-    for entry in catalog.entries(scope, nested=True):
-        refs[entry.location] += 1
-        files[entry.location] = entry
-    condemned = catalog.release_scope(scope, nested=True, refuse_leased=wait is None).condemned
-    failed = {it.location: it.reason for it in reap(condemned).failed}
+    ended = catalog.release_scope(scope, nested=True, refuse_leased=wait is None)
+    failed = {it.location: it.reason for it in reap(ended.condemned).failed}
     if wait is not None:
-        _await_leases(catalog, reap, condemned, wait, failed)
-    gone = set(condemned)
+        _await_leases(catalog, reap, ended.condemned, wait, failed)
+    gone = set(ended.condemned)
 
-    def result(entry: Entry) -> str:
-        if entry.location in failed:
-            return f"failed: {failed[entry.location]}"
-        if entry.location in gone:
+    def result(location: str, file: EndedFile) -> str:
+        if location in failed:
+            return f"failed: {failed[location]}"
+        if location in gone:
             return "deleted"
-        return "kept: borrowed" if not entry.owned else "kept: another scope has a ref of it"
+        return "kept: another scope has a ref of it" if file.owned else "kept: borrowed"
 
-    return tuple(Erased(name, it.size, refs[name], result(it)) for name, it in files.items())
+    return tuple(
+        Erased(location, file.size, file.refs, result(location, file))
+        for location, file in ended.files.items()
+    )
 
 
 def _await_leases(

@@ -31,6 +31,7 @@ class FileMediaStore(MediaStore):
         limits: how much may come in.
         default_ttl: how long a ref lives that is given no ttl of its own.
 
+    >>> from mediakeep import MediaMeta
     >>> with FileMediaStore() as store:
     ...     ref = store.put(b"hello", MediaMeta(filename="hello.txt"), scope="chat:1")
     ...     path = store.resolve(ref)
@@ -128,18 +129,21 @@ def open_store(
     except OSError as error:
         raise CatalogError(f"cannot make the store's folder {place!r}: {error.strerror}") from error
     catalog = SqliteCatalog(folder / CATALOG, clock, fsync=fsync, timeout=timeout)
-    kept_in = LocalBlobs(
-        folder / "blobs" if blobs is None else blobs,
-        fsync=fsync,
-        territory=folder if blobs is None else None,
-        folder_mode=folder_mode,
-        file_mode=file_mode,
-    )
-    return MediaStore(
-        catalog,
-        kept_in,
-        cleaner=cleaner,
-        limits=limits,
-        default_ttl=default_ttl,
-        lease_seconds=lease_seconds,
-    )
+    try:
+        return MediaStore(
+            catalog,
+            LocalBlobs(
+                folder / "blobs" if blobs is None else blobs,
+                fsync=fsync,
+                territory=folder if blobs is None else None,
+                folder_mode=folder_mode,
+                file_mode=file_mode,
+            ),
+            cleaner=cleaner,
+            limits=limits,
+            default_ttl=default_ttl,
+            lease_seconds=lease_seconds,
+        )
+    except BaseException:
+        catalog.close()
+        raise

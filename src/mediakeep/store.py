@@ -196,16 +196,13 @@ class MediaStore:
         ref = new_ref()
         kept = meta.cleanup_policy is CleanupPolicy.FORGET_ONLY
         admit = None if self._limits is None else self._admitting(self._limits)
-        try:
-            with self._blobs.stage(source, kept=kept, admit=admit) as staged:
-                self._catalog.add(
-                    Registration(ref, scope, staged.key, None, meta, staged.size, staged.sha256),
-                    ttl=seconds,
-                    limits=self._limits,
-                )
-        except BaseException:
-            self._settle_abandoned_quietly()
-            raise
+        named = self._catalog.knows
+        with self._blobs.stage(source, is_named=named, kept=kept, admit=admit) as staged:
+            self._catalog.add(
+                Registration(ref, scope, staged.key, None, meta, staged.size, staged.sha256),
+                ttl=seconds,
+                limits=self._limits,
+            )
         return ref
 
     def share(self, ref: str, scope: str, *, ttl: timedelta | float | None = None) -> str:
@@ -311,6 +308,7 @@ class MediaStore:
         Raises (on entering the block):
             UnknownRef: the ref is not live.
 
+        >>> from mediakeep import FileMediaStore
         >>> with FileMediaStore() as store:
         ...     ref = store.put(b"hello", scope="turn")
         ...     with store.lease(ref) as media:
@@ -431,7 +429,7 @@ class MediaStore:
             expired += ended
         self._catalog.forget_lapsed()
         reaped = self._reap()
-        temps = self._settle_abandoned()
+        temps = self._blobs.settle(self._catalog.knows)
         if expired or reaped.deleted or temps:
             logger.info(
                 "swept: %d refs expired, %d files deleted (%d bytes), %d leftovers removed",
@@ -464,22 +462,6 @@ class MediaStore:
             )
         return reaped
 
-    def _settle_abandoned(self) -> int:
-        """Remove what writers that died have left, unless the catalog got to name it."""
-        settled = 0
-        for key in self._blobs.abandoned():
-            if key is not None and not self._catalog.knows(key):
-                self._blobs.delete(key)
-            settled += 1
-        return settled
-
-    def _settle_abandoned_quietly(self) -> None:
-        """Do so after a failed put, whose own error is the one to raise."""
-        try:
-            self._settle_abandoned()
-        except Exception as error:
-            logger.warning("left to the next sweep: %s", error)
-
     def reconcile(
         self,
         dry_run: bool = True,
@@ -511,7 +493,7 @@ class MediaStore:
             self._catalog,
             self._blobs,
             reap=self._reap,
-            settle=self._settle_abandoned,
+            settle=lambda: self._blobs.settle(self._catalog.knows),
             deep=deep,
             grace=grace.total_seconds() if isinstance(grace, timedelta) else grace,
             tell=tell,

@@ -17,6 +17,7 @@ from datetime import timedelta
 from mediakeep.blobs import Blobs
 from mediakeep.catalogs import Catalog, Clock, Registration
 from mediakeep.errors import (
+    CatalogError,
     QuotaExceeded,
     RefExpired,
     RefReconciled,
@@ -601,7 +602,7 @@ class BlobsContract:
         ]
         with self._opened() as blobs:
             for source in sources:
-                with blobs.stage(source()) as staged:  # type: ignore[arg-type]
+                with blobs.stage(source(), is_named=_no) as staged:  # type: ignore[arg-type]
                     pass
                 assert (staged.size, staged.sha256) == (
                     len(data),
@@ -615,7 +616,7 @@ class BlobsContract:
         with self._opened() as blobs:
             keys = set()
             for _ in range(50):
-                with blobs.stage(b"same") as staged:
+                with blobs.stage(b"same", is_named=_no) as staged:
                     keys.add(staged.key)
             assert len(keys) == 50
             assert [it.key for it in blobs.scan()] == sorted(keys)
@@ -628,30 +629,49 @@ class BlobsContract:
             raise ZeroDivisionError
 
         with self._opened() as blobs:
-            with _raises(ZeroDivisionError), blobs.stage(broken()):
+            with _raises(ZeroDivisionError), blobs.stage(broken(), is_named=_no):
                 pass
-            with _raises(TypeError), blobs.stage(iter([b"x", "text"])):  # type: ignore[arg-type]
+            with _raises(TypeError), blobs.stage(iter([b"x", "text"]), is_named=_no):  # type: ignore[arg-type]
                 pass
             assert list(blobs.scan()) == []
-            assert list(blobs.abandoned()) == []
+            assert list(blobs.leftovers()) == []
 
-    def test_bytes_whose_block_did_not_end_well_are_found_as_abandoned(self) -> None:
+    def test_bytes_whose_block_raises_go_unless_they_have_been_named(self) -> None:
+        for named in (True, False):
+            for kept in (True, False):
+                with self._opened() as blobs:
+                    before = {it.key for it in blobs.scan()}
+                    with (
+                        _raises(ZeroDivisionError),
+                        blobs.stage(b"x", is_named=_yes if named else _no, kept=kept) as staged,
+                    ):
+                        assert list(blobs.leftovers()) == [], "its writer is still at work"
+                        assert blobs.being_written(staged.key)
+                        assert blobs.settle(_no) == 0
+                        raise ZeroDivisionError
+                    left = {it.key for it in blobs.scan()} - before
+                    assert left == ({staged.key} if named else set())
+                    assert list(blobs.leftovers()) == []
+                    assert not blobs.being_written(staged.key)
+
+    def test_what_cannot_be_settled_is_left_to_a_later_settling(self) -> None:
+        def cannot_tell(key: str) -> bool:
+            raise CatalogError(key)
+
         with self._opened() as blobs:
-            with _raises(ZeroDivisionError), blobs.stage(b"x") as staged:
-                assert list(blobs.abandoned()) == [], "its writer is still at work"
-                raise ZeroDivisionError
-            found = []
-            for key in blobs.abandoned():
-                found.append(key)
-                assert key is not None
-                blobs.delete(key)
-            assert found == [staged.key]
-            assert list(blobs.scan()) == []
-            assert list(blobs.abandoned()) == []
+            keys = []
+            for _ in range(2):
+                with _raises(ZeroDivisionError), blobs.stage(b"x", is_named=cannot_tell) as staged:
+                    keys.append(staged.key)
+                    raise ZeroDivisionError
+            assert len(list(blobs.leftovers())) == 2
+            assert blobs.settle(lambda key: key == keys[0]) == 2
+            assert [it.key for it in blobs.scan()] == keys[:1]
+            assert blobs.settle(_no) == 0
 
     def test_deleting_is_final_and_repeatable(self) -> None:
         with self._opened() as blobs:
-            with blobs.stage(b"x") as staged:
+            with blobs.stage(b"x", is_named=_no) as staged:
                 pass
             for _ in range(2):
                 blobs.delete(staged.key)
@@ -661,7 +681,7 @@ class BlobsContract:
 
     def test_kept_bytes_are_not_deleted(self) -> None:
         blobs = self.make_blobs()
-        with blobs.stage(b"x", kept=True) as staged:
+        with blobs.stage(b"x", is_named=_no, kept=True) as staged:
             path = blobs.path(staged.key)
         blobs.delete(staged.key)
         blobs.close()
@@ -689,6 +709,14 @@ def _add(
 
 def _refuse(location: str) -> None:
     raise PermissionError(13, "Permission denied", location)
+
+
+def _yes(_: str) -> bool:
+    return True
+
+
+def _no(_: str) -> bool:
+    return False
 
 
 def _never(location: str) -> None:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Admit", "Blob", "Blobs", "Source", "Staged"]
+__all__ = ["Admit", "Blob", "Blobs", "IsNamed", "Source", "Staged"]
 
 Source = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
 """What can be put: bytes, a binary stream that is read to its end, or the chunks one by one."""
@@ -30,6 +30,9 @@ class Blob(NamedTuple):
     kept: bool
 
 
+IsNamed = Callable[[str], bool]
+"""Says whether a catalog names a key."""
+
 Admit = Callable[[int], object]
 """Hears how many bytes have come so far, before they are written; refuses them by raising."""
 
@@ -44,13 +47,19 @@ class Blobs(ABC):
 
     @abstractmethod
     def stage(
-        self, source: Source, *, kept: bool = False, admit: Admit | None = None
+        self,
+        source: Source,
+        *,
+        is_named: IsNamed,
+        kept: bool = False,
+        admit: Admit | None = None,
     ) -> AbstractContextManager[Staged]:
         """Take custody of the bytes of `source`; a context manager that gives their key.
 
         On entry the bytes are complete and durable. The caller then names the key in a catalog and
-        leaves the block. Where the process dies in between, `abandoned` finds the key. Bytes that are
-        `kept` are never deleted by the place itself, whatever becomes of its owner.
+        leaves the block. If the block raises, they are removed unless `is_named` says that it got so far; if
+        that cannot be told, or the process dies in between, `settle` finds them. Bytes that are `kept`
+        are never deleted once they have been named, whatever becomes of their owner.
 
         Raises:
             BlobError: the place fails. What reading `source` or `admit` raises passes through as it is.
@@ -58,11 +67,10 @@ class Blobs(ABC):
         """
 
     @abstractmethod
-    def abandoned(self) -> Iterator[str | None]:
-        """Yield what writers that died have left behind, and tidy each up when the next is asked for.
+    def settle(self, is_named: IsNamed) -> int:
+        """Remove what writers that died have left, unless they got to name it.
 
-        Each is the key that its writer may or may not have named in a catalog: bytes that no catalog
-        names are the caller's to delete, before it goes on. None stands for bytes without a key.
+        Returns how many writers that were.
         """
 
     @abstractmethod
@@ -95,7 +103,7 @@ class Blobs(ABC):
 
     @abstractmethod
     def leftovers(self) -> Iterator[str]:
-        """Yield a name for each of what `abandoned` would yield, and touch nothing."""
+        """Yield a name for each of what `settle` would look at, and touch nothing."""
 
     @abstractmethod
     def close(self) -> None:

@@ -12,6 +12,7 @@ under that key, and only when a catalog has named the key does the name in `tmp`
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import secrets
@@ -21,8 +22,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mediakeep.blobs import Admit, Blob, Blobs, Source, Staged
-from mediakeep.errors import BlobError, NotAFile
+from mediakeep.blobs import Admit, Blob, Blobs, IsNamed, Source, Staged
+from mediakeep.errors import BlobError, CatalogError, NotAFile
+
+logger = logging.getLogger("mediakeep.blobs")
 
 CHUNK = 1 << 20
 """How many bytes are read from a stream at a time."""
@@ -64,7 +67,12 @@ class LocalBlobs(Blobs):
 
     @contextmanager
     def stage(
-        self, source: Source, *, kept: bool = False, admit: Admit | None = None
+        self,
+        source: Source,
+        *,
+        is_named: IsNamed,
+        kept: bool = False,
+        admit: Admit | None = None,
     ) -> Iterator[Staged]:
         with _failing("write into", self._root):
             shard, name, handle = self._open_temp(kept)
@@ -75,15 +83,32 @@ class LocalBlobs(Blobs):
                 with _failing("write", temp):
                     self._publish(handle, temp, shard, name)
             except BaseException:
-                with suppress(OSError):  # what is left is found in tmp by the next sweep
-                    os.unlink(temp)
+                self._settle_one(temp, is_named=lambda _: False)
                 raise
-            # From here on the caller decides; if it does not get to, the name in tmp is found.
-            yield Staged(f"{shard}/{name}", size, digest)
+            try:
+                yield Staged(f"{shard}/{name}", size, digest)
+            except BaseException:
+                self._settle_one(temp, is_named)
+                raise
             with suppress(OSError):
                 os.unlink(temp)
         finally:
             os.close(handle)
+
+    def _settle_one(self, temp: str, is_named: IsNamed) -> None:
+        """Remove the bytes of a writer that failed or died, unless it got to name them.
+
+        What goes wrong here leaves the name in `tmp`, and so leaves it to the next sweep.
+        """
+        key = os.path.basename(temp).replace(".", "/", 1)
+        try:
+            if not is_named(key):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(self._root, key))
+            with suppress(FileNotFoundError):
+                os.unlink(temp)
+        except (OSError, CatalogError) as error:
+            logger.warning("%s is left to the next sweep: %s", temp, error, extra={"path": temp})
 
     def _temp(self, shard: str, name: str) -> str:
         return os.path.join(self._root, "tmp", f"{shard}.{name}")
@@ -137,12 +162,12 @@ class LocalBlobs(Blobs):
 
     # -- left behind
 
-    def abandoned(self) -> Iterator[str | None]:
-        for name, temp in self._dead_writers():
-            key = name.replace(".", "/", 1)
-            yield key if os.path.lexists(os.path.join(self._root, key)) else None
-            with suppress(FileNotFoundError):
-                os.unlink(temp)
+    def settle(self, is_named: IsNamed) -> int:
+        settled = 0
+        for _, temp in self._dead_writers():
+            self._settle_one(temp, is_named)
+            settled += 1
+        return settled
 
     def leftovers(self) -> Iterator[str]:
         seen = [name for name, _ in self._dead_writers()]

@@ -29,6 +29,7 @@ __all__ = [
     "Catalog",
     "Clock",
     "Ended",
+    "EndedFile",
     "Fault",
     "Place",
     "Reaped",
@@ -86,11 +87,21 @@ class Registration:
 
 
 @dataclass(slots=True)
+class EndedFile:
+    """A file that refs which have just ended named: how many of them, and what its location is."""
+
+    size: int
+    owned: bool
+    refs: int = 0
+
+
+@dataclass(slots=True)
 class Ended:
-    """What an end of refs did: how many ended, and the locations that it condemned."""
+    """What an end of refs did: how many ended, of which files, and the locations that it condemned."""
 
     refs: int = 0
     condemned: list[str] = field(default_factory=list)
+    files: dict[str, EndedFile] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from mediakeep.catalogs import (
     Catalog,
     Clock,
     Ended,
+    EndedFile,
     Fault,
     Place,
     Reaped,
@@ -312,6 +313,8 @@ class MemoryCatalog(Catalog):
             if location.owned:
                 ended.condemned.append(dead.location)
         ended.refs += 1
+        file = ended.files.setdefault(dead.location, EndedFile(location.size, location.owned))
+        file.refs += 1
         self._ended[ref] = (why, dead.scope)
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)

@@ -17,6 +17,7 @@ from typing import Any
 from mediakeep.catalogs import (
     Catalog,
     Ended,
+    EndedFile,
     Fault,
     Place,
     Reaped,
@@ -345,9 +346,10 @@ class SqliteCatalog(Catalog):
         ).fetchall()
         ids = json.dumps(list({location_id for _, _, location_id in rows}))
         places = {
-            location_id: (location, size)
-            for location_id, location, size in db.execute(
-                "SELECT id, location, size FROM locations WHERE id IN (SELECT value FROM json_each(?))",
+            location_id: (location, size, owned)
+            for location_id, location, size, owned in db.execute(
+                "SELECT id, location, size, owned FROM locations"
+                " WHERE id IN (SELECT value FROM json_each(?))",
                 (ids,),
             )
         }
@@ -359,7 +361,7 @@ class SqliteCatalog(Catalog):
             "INSERT INTO history (id, at, what, ref, scope, location, size, process)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (line + i, now, why.value, ref, scope, *places[location_id], by)
+                (line + i, now, why.value, ref, scope, *places[location_id][:2], by)
                 for i, (ref, scope, location_id) in enumerate(rows, 1)
             ],
         )
@@ -385,7 +387,12 @@ class SqliteCatalog(Catalog):
             )
         if line and oldest < now - self._history_seconds:
             self._shorten_history(db, now)
-        return Ended(len(rows), [os.fsdecode(location) for location, owned in waiting if owned])
+        files: dict[str, EndedFile] = {}
+        for _, _, location_id in rows:
+            location, size, owned = places[location_id]
+            files.setdefault(os.fsdecode(location), EndedFile(size, bool(owned))).refs += 1
+        condemned = [os.fsdecode(location) for location, owned in waiting if owned]
+        return Ended(len(rows), condemned, files)
 
     def _shorten_history(self, db: sqlite3.Connection, now: float) -> None:
         """Drop those of the journal's oldest lines whose time is over, a bounded number at a time.
@@ -571,7 +578,8 @@ class SqliteCatalog(Catalog):
 
     def faults(self, *, deep: bool = False) -> Iterator[Fault]:
         with self._file.read() as db:
-            yield from checks.faults(db, self._now(), deep=deep)
+            found = checks.faults(db, self._now(), deep=deep)
+        yield from found
 
     def mend(self) -> None:
         with self._file.write() as db:

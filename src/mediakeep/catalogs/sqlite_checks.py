@@ -21,8 +21,16 @@ _HOMELESS = "NOT EXISTS (SELECT 1 FROM locations WHERE id = refs.location_id)"
 _TOTALS = "SELECT count(*), coalesce(sum(size), 0) FROM locations"
 
 
-def faults(db: sqlite3.Connection, now: dict[str, Any], *, deep: bool) -> Iterator[Fault]:
-    """Yield what contradicts itself or is out of date; with `deep` also SQLite's own check."""
+def faults(db: sqlite3.Connection, now: dict[str, Any], *, deep: bool) -> list[Fault]:
+    """Return what contradicts itself or is out of date; with `deep` also by SQLite's own check."""
+    db.execute("BEGIN")  # one snapshot: what is compared is of one moment
+    try:
+        return list(_faults(db, now, deep=deep))
+    finally:
+        db.execute("COMMIT")
+
+
+def _faults(db: sqlite3.Connection, now: dict[str, Any], *, deep: bool) -> Iterator[Fault]:
     if deep:
         for (problem,) in db.execute("PRAGMA integrity_check(100)").fetchall():
             if problem != "ok":

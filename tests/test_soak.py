@@ -1,0 +1,33 @@
+"""Full load, and death at random moments: no line of the law breaks, round after round."""
+
+import os
+import random
+
+import pytest
+
+from crashes.apart import APART, apart
+from crashes.soak import Soak
+
+
+def soak(folder, rounds: int) -> None:
+    counts = Soak(folder, seed=random.SystemRandom().randrange(1 << 32)).run(rounds)
+    print(dict(counts))
+    # Otherwise nothing much was going on.
+    assert counts["refs promised"] > rounds
+    for what in ("refs live", "condemned", "leases"):
+        assert counts[f"{what} at a verdict"] > 0
+    for what in ("expired by the judge", "deleted by the judge", "temps of the dead"):
+        assert counts[what] > 0
+
+
+@apart
+def test_two_hundred_rounds_of_killing_at_random_break_no_line_of_the_law(tmp_path):
+    soak(tmp_path, 200)
+
+
+@pytest.mark.soak
+@apart
+def test_two_thousand_rounds_of_killing_at_random_break_no_line_of_the_law(tmp_path, request):
+    if "soak" not in request.config.option.markexpr and APART not in os.environ:
+        pytest.skip("only with -m soak")
+    soak(tmp_path, 2000)
