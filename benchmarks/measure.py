@@ -118,7 +118,7 @@ def interleaved(ours: Side, peer: Side, rounds: int) -> tuple[tuple[float, ...],
 @contextmanager
 def scratch(within: Path = ROOT) -> Iterator[Path]:
     """Give a folder on the repository's own file system, and remove it at the end."""
-    with tempfile.TemporaryDirectory(prefix=".bench-", dir=within, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=within, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 

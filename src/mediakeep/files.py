@@ -175,6 +175,15 @@ def _split(location: str) -> tuple[str, str, str]:
     return folder, os.sep, name
 
 
+def sync_folder(folder: str) -> None:
+    """Make the names in `folder` survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     """Open the regular file at `path` for reading, without ever waiting for a FIFO's writer.
 

@@ -124,16 +124,20 @@ def open_store(
     from mediakeep.catalogs.sqlite import SqliteCatalog
 
     folder = Path(place)
-    try:
-        folder.mkdir(folder_mode, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CatalogError(f"cannot make the store's folder {place!r}: {error.strerror}") from error
+    kept_in = folder / "blobs" if blobs is None else Path(blobs)
+    for made in (folder, kept_in.parent):
+        try:
+            made.mkdir(folder_mode, parents=True, exist_ok=True)
+        except OSError as error:
+            raise CatalogError(
+                f"cannot make the store's folder {str(made)!r}: {error.strerror}"
+            ) from error
     catalog = SqliteCatalog(folder / CATALOG, clock, fsync=fsync, timeout=timeout)
     try:
         return MediaStore(
             catalog,
             LocalBlobs(
-                folder / "blobs" if blobs is None else blobs,
+                kept_in,
                 fsync=fsync,
                 territory=folder if blobs is None else None,
                 folder_mode=folder_mode,

@@ -22,7 +22,7 @@ from mediakeep.blobs import Blobs, Source
 from mediakeep.catalogs import Catalog, Reaped, Registration, Use, check_room
 from mediakeep.cleaner import Cleaner, MediaCleanerConfig
 from mediakeep.erasing import erase
-from mediakeep.errors import BlobError, MediaMissing, TooLarge
+from mediakeep.errors import BlobError, CatalogError, MediaMissing, TooLarge
 from mediakeep.files import Remover, is_plain, look, open_regular
 from mediakeep.leases import LEASE_SECONDS, Heartbeat, Lease
 from mediakeep.model import (
@@ -451,7 +451,12 @@ class MediaStore:
                 else:
                     self._blobs.delete(location)
 
-            reaped = self._catalog.reap(delete, locations)
+            try:
+                reaped = self._catalog.reap(delete, locations)
+            except CatalogError as error:
+                # The refs have ended, so this is no longer the time to raise.
+                logger.warning("what is condemned is left to the next sweep: %s", error)
+                return Reaped()
         for failure in reaped.failed:
             logger.warning(
                 "cannot delete %s (attempt %d): %s; the next sweep tries again",

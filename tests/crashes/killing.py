@@ -135,8 +135,7 @@ class _Killing:
     def _point(self, steps: list[str], number: int) -> str:
         if self._run is _run_to_effect:
             return f"point {number}, {steps[number - 1]}"
-        # Which folder has to be made, and with it the number of calls, depends on a random name.
-        return f"call {number} of about {len(steps)}, {steps[min(number, len(steps)) - 1]}"
+        return f"call {number}, {steps[min(number, len(steps)) - 1]}"
 
     def _judge(self, books: Books | None, before: State, after: State) -> Iterator[str]:
         """Yield what is not as it must be: first as it lies there, then after one sweep."""

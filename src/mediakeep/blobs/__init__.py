@@ -57,7 +57,7 @@ class Blobs(ABC):
         """Take custody of the bytes of `source`; a context manager that gives their key.
 
         On entry the bytes are complete and durable. The caller then names the key in a catalog and
-        leaves the block. If the block raises, they are removed unless `is_named` says that it got so far; if
+        leaves the block. If it raises, they are removed unless `is_named` says that it got so far; if
         that cannot be told, or the process dies in between, `settle` finds them. Bytes that are `kept`
         are never deleted once they have been named, whatever becomes of their owner.
 

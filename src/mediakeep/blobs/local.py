@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 from mediakeep.blobs import Admit, Blob, Blobs, IsNamed, Source, Staged
 from mediakeep.errors import BlobError, CatalogError, NotAFile
+from mediakeep.files import sync_folder
 
 logger = logging.getLogger("mediakeep.blobs")
 
@@ -35,7 +36,7 @@ _KEY = re.compile(r"([0-9a-f]{2}|kept)/[0-9a-f]{32}")
 
 
 class LocalBlobs(Blobs):
-    """Blobs in the folder `root`, which is made when the first bytes come.
+    """Blobs in the folder `root`, which is made when the first bytes come; the one above it must exist.
 
     Args:
         root: the folder; on one file system, and nobody else's.
@@ -149,16 +150,16 @@ class LocalBlobs(Blobs):
             self._make_folder(folder)
             _link(temp, final)
         if self._fsync:
-            _sync_folder(folder)
+            sync_folder(folder)
 
     def _make_folder(self, folder: str) -> None:
         for made in (self._root, folder):
             try:
-                os.makedirs(made, self._folder_mode)
+                os.mkdir(made, self._folder_mode)  # and not what is above: that is somebody else's
             except FileExistsError:
                 continue
             if self._fsync:
-                _sync_folder(os.path.dirname(made))
+                sync_folder(os.path.dirname(made))
 
     # -- left behind
 
@@ -294,11 +295,3 @@ def _link(temp: str, final: str) -> None:
         # A file system without hard links. What is lost is that a crash before the row leaves a name in
         # tmp; such bytes are found by `reconcile` only.
         os.rename(temp, final)
-
-
-def _sync_folder(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

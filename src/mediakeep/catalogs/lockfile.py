@@ -19,6 +19,9 @@ from mediakeep.errors import CatalogError
 
 _TURN, _NEXT, _OPENING, _LOCATIONS = 0, 1, 2, 16  # offsets in the file
 
+FORK_SECONDS = 5.0
+"""How long a fork waits for a writer."""
+
 _used: "dict[tuple[int, int], LockFile]" = {}
 _using = threading.Lock()
 
@@ -26,14 +29,16 @@ _using = threading.Lock()
 class LockFile:
     """The locks of one catalog, for all threads of all processes on this machine."""
 
-    __slots__ = ("_by_location", "_handle", "_identity", "_users", "_writer", "path")
+    __slots__ = ("_by_location", "_handle", "_identity", "_paused", "_users", "_writer", "path")
 
     def __init__(self, path: str, handle: int, identity: tuple[int, int]) -> None:
         self.path = path
         self._handle = handle
         self._identity = identity
         self._users = 0
-        self.after_fork()
+        self._paused = False
+        self._writer = threading.Lock()
+        self._by_location = KeyedLock()
 
     @classmethod
     def use(cls, path: str) -> "LockFile":
@@ -65,8 +70,27 @@ class LockFile:
                 del _used[self._identity]
                 os.close(self._handle)
 
-    def after_fork(self) -> None:
-        """Start afresh in a child: it holds none of its parent's locks, and has none of its threads."""
+    def is_still_there(self) -> bool:
+        """Return whether the file still has its name, so that whoever comes next gets the same locks.
+
+        Raises:
+            FileNotFoundError: it has none.
+        """
+        found = os.stat(self.path)
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def before_fork(self) -> None:
+        """Wait until no thread of this process is writing, and let none begin."""
+        self._paused = self._writer.acquire(timeout=FORK_SECONDS)
+
+    def after_fork_in_parent(self) -> None:
+        """Let writers begin again."""
+        if self._paused:
+            self._writer.release()
+
+    def after_fork_in_child(self) -> None:
+        """Start afresh: a child holds none of its parent's locks, and has none of its threads."""
+        self._paused = False
         self._writer = threading.Lock()
         self._by_location = KeyedLock()
 
@@ -178,11 +202,21 @@ def _offset(location: str) -> int:
     return _LOCATIONS + zlib.crc32(os.fsencode(location))
 
 
-def _after_fork() -> None:
+def before_fork() -> None:
+    """Pause all writers of this process; called before it forks."""
+    for lock_file in list(_used.values()):
+        lock_file.before_fork()
+
+
+def after_fork_in_parent() -> None:
+    """Let them go on."""
+    for lock_file in list(_used.values()):
+        lock_file.after_fork_in_parent()
+
+
+def after_fork_in_child() -> None:
+    """Start afresh."""
     global _using
     _using = threading.Lock()
-    for lock_file in _used.values():
-        lock_file.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+    for lock_file in list(_used.values()):
+        lock_file.after_fork_in_child()

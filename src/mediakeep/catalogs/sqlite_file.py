@@ -6,15 +6,23 @@ checkpoint, which closes the WAL-reset bug of SQLite 3.7.0 to 3.51.2 (https://sq
 #walresetbug) by construction, and nobody sleeps in SQLite's busy handler. Readers take no lock of ours.
 """
 
+import logging
 import os
 import sqlite3
-import struct
+import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from mediakeep.catalogs.lockfile import LockFile
+from mediakeep.catalogs.lockfile import (
+    LockFile,
+    after_fork_in_child,
+    after_fork_in_parent,
+    before_fork,
+)
 from mediakeep.errors import CatalogError
+from mediakeep.files import sync_folder
 
 APPLICATION_ID = 0x6D6B6570  # "mkep", at offset 68 of the file
 OLDEST_SQLITE = (3, 38, 0)  # RETURNING, STRICT, ->>
@@ -27,13 +35,23 @@ LONG_LOG = 16_000
 READERS_MILLISECONDS = 200
 """...and for how long."""
 
-_MAGIC = b"SQLite format 3\0"
+FORK_SECONDS = 5.0
+"""How long a fork waits for what is being read or written."""
+
+_FOREIGN = "it is not an SQLite file, or a damaged one: move it away, or restore it from a backup"
+
+logger = logging.getLogger("mediakeep.catalogs.sqlite")
+
 _files: "weakref.WeakSet[SqliteFile]" = weakref.WeakSet()
-_of_parents: list[sqlite3.Connection] = []  # never used, never closed: SQLite forbids both after a fork
 
 
 class SqliteFile:
     """Connections to the catalog at `path`: any number of readers, and one writer per process.
+
+    SQLite's own locks are POSIX record locks too, with the traps that :mod:`.lockfile` tells of. So
+    nothing here opens the file but SQLite, and no connection is open while the process forks: a child
+    would take locks for held that its parent holds (https://sqlite.org/howtocorrupt.html, sections 2.2
+    and 2.6).
 
     Args:
         path: the file; its folder must exist.
@@ -47,32 +65,39 @@ class SqliteFile:
     """
 
     __slots__ = (
-        "__weakref__", "_closed", "_fsync", "_idle", "_path", "_unsaved", "_writer", "locks", "timeout",
+        "__weakref__", "_closed", "_forking", "_fsync", "_identity", "_idle", "_path", "_readers",
+        "_unsaved", "_writer", "locks", "timeout",
     )  # fmt: skip
 
     def __init__(self, path: str, schema: str, version: int, *, fsync: bool, timeout: float) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise CatalogError(
-                f"SQLite {sqlite3.sqlite_version} is too old: use a Python with 3.38 or newer"
+                f"SQLite {sqlite3.sqlite_version} is too old: use a Python that has 3.38 or newer"
             )
         self._path = path
         self._fsync = fsync
         self.timeout = timeout
         self._idle: list[sqlite3.Connection] = []
+        self._readers = 0
         self._writer: sqlite3.Connection | None = None
         self._unsaved = 0
         self._closed = False
+        self._forking: threading.Event | None = None
         with self.wrapping():
             self.locks = LockFile.use(f"{path}.lock")
         try:
             with self.wrapping(), self.locks.opening(timeout):
-                self._check_header(version)
                 if not os.path.exists(path):
                     self._make(schema, version)
-                connection = self._connect()
-                self._check(connection, version)
-                connection.execute("PRAGMA journal_mode=WAL")
-                self._idle.append(connection)
+                elif not os.path.getsize(path):
+                    raise CatalogError(f"{path} is empty: {_FOREIGN}")
+                self._identity = _identity(path)
+                connection = self.borrow()
+                try:
+                    self._check(connection, version)
+                    connection.execute("PRAGMA journal_mode=WAL")
+                finally:
+                    self.give_back(connection)
         except BaseException:
             self.close()
             raise
@@ -80,59 +105,44 @@ class SqliteFile:
 
     # -- opening
 
-    def _check_header(self, version: int) -> None:
-        """Refuse what is not ours by its first 100 bytes, before SQLite gets to touch it.
+    def _make(self, schema: str, version: int) -> None:
+        """Make the file under another name and give it its own when it is whole."""
+        fresh = f"{self._path}.new"
+        try:
+            _remove(fresh, f"{fresh}-journal")
+            os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            connection = sqlite3.connect(fresh, isolation_level=None)
+            try:
+                connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+                connection.executescript(f"BEGIN; {schema}; PRAGMA user_version={version}; COMMIT")
+            finally:
+                connection.close()
+            os.rename(fresh, self._path)
+        except BaseException:
+            _remove(fresh, f"{fresh}-journal")
+            raise
+        if self._fsync:
+            sync_folder(os.path.dirname(self._path))
 
-        https://sqlite.org/fileformat.html#the_database_header
-        """
-        with suppress(FileNotFoundError), open(self._path, "rb") as file:
-            header = file.read(100)
-            if header[:16] != _MAGIC or len(header) < 100:
-                raise CatalogError(
-                    f"{self._path} is not an SQLite file, or a damaged one: move it away, "
-                    "or restore it from a backup"
-                )
-            user_version, application = struct.unpack(">60xI4xI28x", header)
-            if application != APPLICATION_ID:
-                raise CatalogError(
-                    f"{self._path} is an SQLite file, but not a mediakeep catalog: "
-                    "open the store in another folder"
-                )
-            self._refuse_newer(user_version, version)
-
-    def _refuse_newer(self, found: int, version: int) -> None:
+    def _check(self, connection: sqlite3.Connection, version: int) -> None:
+        """Refuse what is not ours; so far nothing but the header has been read."""
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if application != APPLICATION_ID:
+            raise CatalogError(
+                f"{self._path} is an SQLite file, but not a mediakeep catalog: "
+                "open the store in another folder"
+            )
         if found > version:
             raise CatalogError(
                 f"{self._path} was written by a newer mediakeep (schema {found}; this one knows up "
                 f"to {version}): upgrade mediakeep"
             )
 
-    def _make(self, schema: str, version: int) -> None:
-        """Make the file under another name and give it its own when it is whole."""
-        fresh = f"{self._path}.new"
-        with suppress(FileNotFoundError):
-            os.unlink(fresh)
-        os.close(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(fresh, isolation_level=None)
-        try:
-            connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
-            connection.executescript(f"BEGIN; {schema}; PRAGMA user_version={version}; COMMIT")
-        finally:
-            connection.close()
-        os.rename(fresh, self._path)
-        if self._fsync:
-            folder = os.open(os.path.dirname(self._path), os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-    def _check(self, connection: sqlite3.Connection, version: int) -> None:
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
-        self._refuse_newer(found, version)
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-
     def _connect(self) -> sqlite3.Connection:
+        if self._forking is not None:
+            self._forking.wait(FORK_SECONDS)
         if self._closed:
             raise CatalogError(f"{self._path}: the store is closed; open it again")
         connection = sqlite3.connect(
@@ -155,11 +165,14 @@ class SqliteFile:
             return self._idle.pop()
         except IndexError:
             with self.wrapping():
-                return self._connect()
+                connection = self._connect()
+            self._readers += 1
+            return connection
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         """Keep a borrowed connection for the next reader."""
-        if self._closed:
+        if self._closed or self._forking is not None:
+            self._readers -= 1
             connection.close()
         else:
             self._idle.append(connection)
@@ -187,11 +200,12 @@ class SqliteFile:
             connection = self._writer
             if connection is None or self._closed:
                 connection = self._writer = self._connect()
-            if lazily and self._fsync:
-                connection.execute("PRAGMA synchronous=NORMAL")
+            self._check_still_there()
             before = connection.total_changes
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                if lazily and self._fsync:
+                    connection.execute("PRAGMA synchronous=NORMAL")
+                connection.execute("BEGIN IMMEDIATE")
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -205,15 +219,29 @@ class SqliteFile:
             if self._unsaved >= CHECKPOINT_EVERY:
                 self._checkpoint(connection)
 
+    def _check_still_there(self) -> None:
+        """Refuse to write into a file that has lost its name: what is written there is lost."""
+        with suppress(FileNotFoundError):
+            if _identity(self._path) == self._identity and self.locks.is_still_there():
+                return
+        raise CatalogError(
+            f"{self._path} or its lock was removed, moved or replaced while it was open: "
+            "nothing was changed; close the store and open it again"
+        )
+
     def _checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move what is committed into the main file; called in our turn, so beside no commit."""
         self._unsaved = 0
-        _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if frames > LONG_LOG:
-            # Readers have kept the log from starting over; wait for them, but not for long.
-            connection.execute(f"PRAGMA busy_timeout={READERS_MILLISECONDS}")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            connection.execute(f"PRAGMA busy_timeout={int(self.timeout * 1000)}")
+        try:
+            _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if frames > LONG_LOG:
+                # Readers have kept the log from starting over; wait for them, but not for long.
+                connection.execute(f"PRAGMA busy_timeout={READERS_MILLISECONDS}")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                connection.execute(f"PRAGMA busy_timeout={int(self.timeout * 1000)}")
+        except sqlite3.Error as error:
+            # What was to be written is committed; the log only stays longer.
+            logger.warning("%s: no checkpoint now: %s", self._path, error, extra={"path": self._path})
 
     @contextmanager
     def wrapping(self) -> Iterator[None]:
@@ -234,7 +262,7 @@ class SqliteFile:
             "SQLITE_CANTOPEN": "the folder must exist and be writable for the user who runs this",
             "SQLITE_BUSY": "another program keeps it locked",
             "SQLITE_CORRUPT": "it is damaged: restore it from a backup",
-            "SQLITE_NOTADB": "it is damaged: restore it from a backup",
+            "SQLITE_NOTADB": _FOREIGN,
         }.get("_".join(name.split("_")[:2]), "nothing was changed")
         return CatalogError(f"{self._path}: {error} ({name or 'driver error'}): {remedy}")
 
@@ -245,20 +273,48 @@ class SqliteFile:
         if self._closed:
             return
         self._closed = True
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
+        self._close_idle()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         self.locks.leave()
 
-    def after_fork(self) -> None:
-        """In a child, put the parent's connections aside for good and start with none."""
-        _of_parents.extend(self._idle)
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+                self._readers -= 1
+
+    # -- forks
+
+    def before_fork(self) -> None:
+        """Close every connection, having waited for those in use, and let nobody open one."""
+        self._forking = threading.Event()
+        until = time.monotonic() + FORK_SECONDS
+        while self._readers and time.monotonic() < until:
+            self._close_idle()
+            if self._readers:
+                time.sleep(0.0005)
         if self._writer is not None:
-            _of_parents.append(self._writer)
-        self._idle, self._writer, self._unsaved = [], None, 0
+            self._writer.close()
+            self._writer = None
+
+    def after_fork(self) -> None:
+        """Let everybody go on, in parent and child."""
+        forking, self._forking = self._forking, None
+        if forking is not None:
+            forking.set()
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def _remove(*paths: str) -> None:
+    for path in paths:
+        with suppress(OSError):
+            os.unlink(path)
 
 
 def _quoted(path: str) -> str:
@@ -266,9 +322,26 @@ def _quoted(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
-def _after_fork() -> None:
-    for file in _files:
+def _before_fork() -> None:
+    before_fork()  # no transaction is under way from here on
+    for file in list(_files):
+        file.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for file in list(_files):
+        file.after_fork()
+    after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    after_fork_in_child()
+    for file in list(_files):
         file.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)
