@@ -24,7 +24,6 @@ def test_death_at_any_effect_breaks_no_line_of_the_law(name, root):
     outcome = kill_at_every_effect(SCENARIOS[name], root)
     print(f"{name}: killed at {outcome.kills} points: {', '.join(outcome.steps)}")
     check(outcome)
-    assert outcome.kills == len(outcome.steps)
     steps = iter(outcome.steps)
     missing = [step for step in SCENARIOS[name].through if f"after {step}" not in steps]
     assert not missing, f"{missing} did not come in this order in {outcome.steps}"

@@ -1,6 +1,7 @@
 """Books and bytes are compared, and mended when asked to; nothing is deleted on a guess."""
 
 import os
+import shutil
 import sqlite3
 import time
 
@@ -165,6 +166,26 @@ def test_a_lost_catalog_does_not_take_the_blobs_with_it(tmp_path):
         assert all(path.exists() for path in paths)
         assert store.reconcile(dry_run=False, force=True).mended == 30
     assert not any(path.exists() for path in paths)
+
+
+def test_a_backup_taken_in_use_can_be_opened_and_mended(tmp_path):
+    where, copy = tmp_path / "store", tmp_path / "copy"
+    copy.mkdir()
+    with open_store(where, fsync=False) as store:
+        kept, gone = store.put(b"kept"), store.put(b"gone")
+        with sqlite3.connect(where / "catalog.db") as db, sqlite3.connect(copy / "catalog.db") as books:
+            db.backup(books)
+        db.close()
+        books.close()
+        store.release(gone)
+        late = store.put(b"late")
+        shutil.copytree(where / "blobs", copy / "blobs")
+        assert store.read_bytes(late) == b"late"
+    with open_store(copy) as store:
+        assert kinds(store.reconcile()) == ["missing"]
+        assert store.reconcile(dry_run=False, grace=0).counts == {"missing": 1, "orphan": 1}
+        assert [it.ref for it in store.entries()] == [kept]
+        assert store.read_bytes(kept) == b"kept"
 
 
 def test_a_lost_blob_folder_does_not_take_the_refs_with_it(tmp_path):

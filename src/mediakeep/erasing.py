@@ -33,7 +33,7 @@ def erase(catalog: Catalog, reap: Reap, scope: str, *, wait: float | None) -> tu
 
     return tuple(
         Erased(location, file.size, file.refs, result(location, file))
-        for location, file in ended.files.items()
+        for location, file in sorted(ended.files.items())
     )
 
 

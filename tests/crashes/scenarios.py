@@ -230,6 +230,7 @@ class ReleaseAll(Scenario):
         store.share(shared, "another")
         store.share(store.put(b"shared", scope="s"), "another")
         store.store(self.their("borrowed"), BORROWED, "s")
+        store.store(self.theirs / "borrowed", scope="s:below")
         store.store(self.their("kept by its alias"), BORROWED, "another")
         store.store(self.theirs / "kept by its alias", scope="s")
 

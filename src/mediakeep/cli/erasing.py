@@ -102,7 +102,7 @@ def foresee(entries: "Iterable[Entry]") -> "tuple[Erased, ...]":
             return f"leased: {count_text(entry.leases, 'time')}, so give a --wait"
         return "deleted"
 
-    return tuple(Erased(name, it.size, refs[name], result(it)) for name, it in files.items())
+    return tuple(Erased(name, it.size, refs[name], result(it)) for name, it in sorted(files.items()))
 
 
 def _question(scope: str, report: "Sequence[Erased]") -> str:
