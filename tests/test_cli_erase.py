@@ -57,7 +57,7 @@ def test_what_erasing_does_is_what_a_dry_run_said(run: Run, files: list[Path]) -
     assert (dry.pop("dry_run"), done.pop("dry_run")) == (True, False)
     assert dry == done
     assert (done["scope"], done["refs"], done["freed"]) == ("user:1", 4, 6)
-    assert done["files"][0] == {
+    assert done["files"][1] == {
         "location": str(files[0]),
         "size": 6,
         "refs": 2,
