@@ -78,7 +78,7 @@ class SqliteFile:
         self._fsync = fsync
         self.timeout = timeout
         self._idle: list[sqlite3.Connection] = []
-        self._readers = 0
+        self._readers: set[object] = set()
         self._writer: sqlite3.Connection | None = None
         self._unsaved = 0
         self._closed = False
@@ -141,8 +141,6 @@ class SqliteFile:
             )
 
     def _connect(self) -> sqlite3.Connection:
-        if self._forking is not None:
-            self._forking.wait(FORK_SECONDS)
         if self._closed:
             raise CatalogError(f"{self._path}: the store is closed; open it again")
         connection = sqlite3.connect(
@@ -164,16 +162,26 @@ class SqliteFile:
         try:
             return self._idle.pop()
         except IndexError:
+            pass
+        opening = object()  # known before it is open, so that a fork waits for it
+        self._readers.add(opening)
+        try:
+            while (forking := self._forking) is not None:
+                self._readers.discard(opening)
+                forking.wait(FORK_SECONDS)
+                self._readers.add(opening)
             with self.wrapping():
                 connection = self._connect()
-            self._readers += 1
+            self._readers.add(connection)
             return connection
+        finally:
+            self._readers.discard(opening)
 
     def give_back(self, connection: sqlite3.Connection) -> None:
         """Keep a borrowed connection for the next reader."""
         if self._closed or self._forking is not None:
-            self._readers -= 1
             connection.close()
+            self._readers.discard(connection)
         else:
             self._idle.append(connection)
 
@@ -282,8 +290,9 @@ class SqliteFile:
     def _close_idle(self) -> None:
         with suppress(IndexError):
             while True:
-                self._idle.pop().close()
-                self._readers -= 1
+                connection = self._idle.pop()
+                connection.close()
+                self._readers.discard(connection)
 
     # -- forks
 
