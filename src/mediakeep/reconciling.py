@@ -151,20 +151,18 @@ class Reconciler:
                 Finding("temp", name, "a writer died while it wrote this", "a sweep removes it"),
                 settle,
             )
-        for place, blob in self._merged():
-            if place is None and blob is not None:
-                self._seen_blobs += 1
-                yield from self._orphan(blob)
-            elif place is not None:
-                self._seen_blobs += blob is not None
-                self._seen_places += 1
+        for done, (place, blob) in enumerate(self._merged(), 1):
+            self._seen_blobs += blob is not None
+            self._seen_places += place is not None
+            if place is None:
+                if blob is not None:
+                    yield from self._orphan(blob)
+            elif (
+                self._deep or blob is None or place.condemned or blob.size != place.size
+            ):  # else it is as it should be, like nearly all of them
                 yield from self._place(place, blob)
-            self._report_progress()
-
-    def _report_progress(self) -> None:
-        done = max(self._seen_blobs, self._seen_places)
-        if self._progress is not None and done % 1000 == 0:
-            self._progress(done, max(self._catalog.use().files, done))
+            if self._progress is not None and done % 1000 == 0:
+                self._progress(done, max(self._catalog.use().files, done))
 
     def _merged(self) -> Iterator[tuple[Place | None, Blob | None]]:
         """Yield places and blobs, those of one key together."""

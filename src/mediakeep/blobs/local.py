@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,7 +33,8 @@ CHUNK = 1 << 20
 """How many bytes are read from a stream at a time."""
 
 _SHARD = re.compile(r"[0-9a-f]{2}|kept")
-_KEY = re.compile(r"([0-9a-f]{2}|kept)/[0-9a-f]{32}")
+_NAME = re.compile(r"[0-9a-f]{32}")
+_KEY = re.compile(rf"({_SHARD.pattern})/{_NAME.pattern}")
 
 
 class LocalBlobs(Blobs):
@@ -235,14 +237,17 @@ class LocalBlobs(Blobs):
                 yield from self._scan(shard)
 
     def _scan(self, shard: str) -> Iterator[Blob]:
-        found = []
+        found, kept = [], shard == "kept"
         with os.scandir(os.path.join(self._root, shard)) as them:
             for it in them:
-                key = f"{shard}/{it.name}"
-                with suppress(FileNotFoundError):
-                    if _KEY.fullmatch(key) and it.is_file(follow_symlinks=False):
-                        stat = it.stat(follow_symlinks=False)
-                        found.append(Blob(key, stat.st_size, stat.st_mtime, shard == "kept"))
+                if not _NAME.fullmatch(it.name):
+                    continue
+                try:
+                    about = it.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if stat.S_ISREG(about.st_mode):
+                    found.append(Blob(f"{shard}/{it.name}", about.st_size, about.st_mtime, kept))
         found.sort()
         return iter(found)
 
