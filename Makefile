@@ -13,7 +13,7 @@ QUIET := -W ignore::coverage.exceptions.CoverageWarning
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all lint bench docs clean
+.PHONY: help demo test soak test-all lint bench docs clean
 .PRECIOUS: $(READY)%
 
 help: ## show this
@@ -27,6 +27,9 @@ test: $(READY)test ## run the tests and the examples in the docstrings, with bra
 	$(BIN)/coverage run -m pytest $(QUIET) --doctest-modules src/mediakeep tests
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+soak: $(READY)test ## kill processes at random for 2,000 rounds, and check what they leave (some minutes)
+	$(BIN)/python -m tests.crashes.soak --rounds 2000
 
 test-all: ## run the tests on each Python from 3.11 to 3.14 that is on this machine
 	@tools/test-all.sh

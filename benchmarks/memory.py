@@ -1,5 +1,6 @@
 """The store in memory against what nobody could do less: a dict, `os.stat`, `os.unlink`."""
 
+import itertools
 import os
 import random
 import subprocess
@@ -13,7 +14,6 @@ from benchmarks.measure import (
     ROOT,
     Line,
     Scale,
-    folders_of_files,
     interleaved,
     make_files,
     per_call,
@@ -91,16 +91,16 @@ def resolve(scale: Scale) -> Line:
 
 def release_all(scale: Scale) -> Line:
     with scratch() as folder:
-        folders = folders_of_files(folder, 2 * (scale.long_rounds + 1), scale.owned)
+        rounds = itertools.count()
 
         def ours() -> float:
             media = FileMediaStore()
-            for path in next(folders):
+            for path in make_files(folder / f"ours-{next(rounds)}", scale.owned):
                 media.store(path, scope="telegram:42:1")
             return per_call(lambda: media.release_all("telegram:42:1"), scale.owned)
 
         def peer() -> float:
-            paths = next(folders)
+            paths = make_files(folder / f"peer-{next(rounds)}", scale.owned)
 
             def run() -> None:
                 for path in paths:
@@ -112,7 +112,7 @@ def release_all(scale: Scale) -> Line:
             f"in memory: `release_all` of {scale.owned:,} owned files against a bare `os.unlink` loop",
             1.5,
             *interleaved(ours, peer, scale.long_rounds),
-            how="empty files in one folder on disk, registered in place in one scope",
+            how="files of 1 kB, just made, in one folder on disk, registered in place in one scope",
         )
 
 

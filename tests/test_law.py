@@ -239,19 +239,6 @@ def test_a_condemned_file_that_is_registered_again_lives(store, stubborn):
     assert not stubborn.path.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may delete from a read-only folder")
-def test_a_read_only_folder_keeps_its_file_condemned(store, make, folder):
-    path = make()
-    store.store(path, MediaMeta(), "s")
-    folder.chmod(0o500)
-    try:
-        store.release_all("s")
-        assert store.stats().condemned == 1
-    finally:
-        folder.chmod(0o700)
-    assert store.sweep().deleted == 1
-
-
 # -- time (law 1: never earlier)
 
 
