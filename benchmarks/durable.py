@@ -17,6 +17,8 @@ from mediakeep import MediaStore, open_store
 
 PAYLOAD = random.Random(4).randbytes(100_000)
 SCOPE = "telegram:42:1"
+FILLED = 1500
+"""How many values either side has before it is measured."""
 
 
 class Bench:
@@ -24,8 +26,12 @@ class Bench:
 
     def __init__(self, folder: Path, calls: int, *, fsync: bool = False) -> None:
         self.calls = calls
-        self.media: MediaStore = open_store(folder / "store", fsync=fsync)
         self.cache = diskcache.Cache(str(folder / "cache"))
+        self.media: MediaStore = open_store(folder / "store", fsync=False)
+        self.put(FILLED // calls)  # so that all folders are there
+        self.set(FILLED // calls)
+        self.media.close()
+        self.media = open_store(folder / "store", fsync=fsync)
 
     def put(self, rounds: int = 1) -> list[str]:
         return [self.media.put(PAYLOAD, scope=SCOPE) for _ in range(rounds * self.calls)]
