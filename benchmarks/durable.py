@@ -8,33 +8,36 @@ import itertools
 import os
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import diskcache
 
-from benchmarks.measure import Line, Scale, Side, interleaved, make_files, per_call, scratch
+from benchmarks.measure import Line, Scale, Side, fresh_place, interleaved, make_files, per_call, scratch
 from mediakeep import MediaStore, open_store
 
 PAYLOAD = random.Random(4).randbytes(100_000)
 SCOPE = "telegram:42:1"
+PLACES = 7
+READS = 500
 FILLED = 1500
-"""How many values either side has before it is measured."""
+"""How many refs and keys either side has before it is measured, so that its folders are there."""
 
 
 class Bench:
     """One folder with a store and a cache side by side."""
 
-    def __init__(self, folder: Path, calls: int, *, fsync: bool = False) -> None:
+    def __init__(self, folder: Path, calls: int, *, fsync: bool) -> None:
+        self.folder = folder
         self.calls = calls
         self.cache = diskcache.Cache(str(folder / "cache"))
-        self.media: MediaStore = open_store(folder / "store", fsync=False)
-        self.put(FILLED // calls)  # so that all folders are there
-        self.set(FILLED // calls)
-        self.media.close()
-        self.media = open_store(folder / "store", fsync=fsync)
+        self.store: MediaStore = open_store(folder / "store", fsync=fsync)
+        for n in range(FILLED):
+            self.store.put(b"x", scope="before")
+            self.cache.set(f"before-{n}", b"x")
 
     def put(self, rounds: int = 1) -> list[str]:
-        return [self.media.put(PAYLOAD, scope=SCOPE) for _ in range(rounds * self.calls)]
+        return [self.store.put(PAYLOAD, scope=SCOPE) for _ in range(rounds * self.calls)]
 
     def set(self, rounds: int = 1) -> list[str]:
         keys = [os.urandom(16).hex() for _ in range(rounds * self.calls)]
@@ -42,52 +45,56 @@ class Bench:
             self.cache.set(key, PAYLOAD)
         return keys
 
-    def put_side(self) -> float:
-        return per_call(self.put, self.calls)
-
-    def set_side(self) -> float:
-        return per_call(self.set, self.calls)
+    def timed(self, run: Callable[[], object]) -> Side:
+        return lambda: per_call(run, self.calls)
 
     def close(self) -> None:
-        self.media.close()
+        self.store.close()
         self.cache.close()
 
 
-def put(scale: Scale) -> Line:
+def side_by_side(
+    scale: Scale, sides: Callable[[Bench], tuple[Side, Side]], *, fsync: bool = False
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Measure in several places, one after the other: where on the disk a file lies changes its cost."""
+    ours: tuple[float, ...] = ()
+    peer: tuple[float, ...] = ()
     with scratch() as folder:
-        bench = Bench(folder, scale.puts)
-        line = Line(
-            "durable: `put` of 100 kB, fsync off, against diskcache `set`",
-            0.8,
-            *interleaved(bench.put_side, bench.set_side, scale.rounds),
-            how=f"{scale.puts} of them a round, the same bytes on both sides",
-        )
-        bench.close()
-        return line
+        for n in range(PLACES):
+            place = fresh_place(folder / f"place-{n}")
+            with closing(Bench(place, scale.puts, fsync=fsync)) as bench:
+                here, there = interleaved(*sides(bench), max(1, scale.rounds // PLACES))
+            ours, peer = ours + here, peer + there
+    return ours, peer
+
+
+def put(scale: Scale) -> Line:
+    return Line(
+        "durable: `put` of 100 kB, fsync off, against diskcache `set`",
+        0.8,
+        *side_by_side(scale, lambda bench: (bench.timed(bench.put), bench.timed(bench.set))),
+        how=f"{scale.puts} of them a round, the same bytes on both sides, in {PLACES} places of a disk",
+    )
 
 
 def put_fsync(scale: Scale) -> Line:
-    with scratch() as folder:
-        bench = Bench(folder, scale.puts, fsync=True)
-        bare = folder / "bare"
+    def sides(bench: Bench) -> tuple[Side, Side]:
+        bare = bench.folder / "bare"
         bare.mkdir()
 
         def write_all() -> None:
             for _ in range(bench.calls):
                 _write_durably(bare, os.urandom(16).hex())
 
-        def peer() -> float:
-            return per_call(write_all, bench.calls)
+        return bench.timed(bench.put), bench.timed(write_all)
 
-        line = Line(
-            "durable: `put` of 100 kB, fsync on, against bare write, fsync and rename",
-            1.6,
-            *interleaved(bench.put_side, peer, scale.rounds),
-            how=f"{bench.calls} of them a round; the bare side does not sync its folder, so its new "
-            "name may be lost with the power, and ours may not",
-        )
-        bench.close()
-        return line
+    return Line(
+        "durable: `put` of 100 kB, fsync on, against bare write, fsync and rename",
+        1.6,
+        *side_by_side(scale, sides, fsync=True),
+        how=f"{scale.puts} of them a round, in {PLACES} places of a disk; the bare side does not sync "
+        "its folder, so its new name may be lost with the power, and ours may not",
+    )
 
 
 def _write_durably(folder: Path, name: str) -> None:
@@ -101,62 +108,47 @@ def _write_durably(folder: Path, name: str) -> None:
     os.rename(temp, f"{folder}/{name}")
 
 
-def _read_line(
-    scale: Scale,
-    what: str,
-    reach: float | None,
-    read: Callable[[MediaStore, str], object],
-    note: str,
-) -> Line:
-    with scratch() as folder:
-        bench = Bench(folder, scale.puts)
+def _reading(
+    scale: Scale, read: Callable[[MediaStore, str], object]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def sides(bench: Bench) -> tuple[Side, Side]:
         refs, keys = bench.put(8), bench.set(8)
-        asked = random.Random(5).choices(range(len(refs)), k=500)
+        asked = random.Random(5).choices(range(len(refs)), k=READS)
 
         def ours() -> None:
             for n in asked:
-                read(bench.media, refs[n])
+                read(bench.store, refs[n])
 
         def peer() -> None:
             for n in asked:
                 bench.cache.get(keys[n])
 
-        line = Line(
-            what,
-            reach,
-            *interleaved(
-                lambda: per_call(ours, len(asked)), lambda: per_call(peer, len(asked)), scale.rounds
-            ),
-            how=f"{len(asked):,} of {len(refs)} values a round, in random order; {note}",
-        )
-        bench.close()
-        return line
+        return lambda: per_call(ours, READS), lambda: per_call(peer, READS)
+
+    return side_by_side(scale, sides)
 
 
 def resolve(scale: Scale) -> Line:
-    return _read_line(
-        scale,
+    return Line(
         "durable: `resolve` against diskcache `get` of 100 kB",
         0.8,
-        MediaStore.resolve,
-        "ours gives the path, diskcache the bytes out of its file",
+        *_reading(scale, MediaStore.resolve),
+        how=f"{READS} of {8 * scale.puts} values a round, in random order; ours gives the path, "
+        "diskcache the bytes out of its file",
     )
 
 
 def read_bytes(scale: Scale) -> Line:
-    return _read_line(
-        scale,
+    return Line(
         "durable: `read_bytes` against diskcache `get` of 100 kB",
         None,
-        MediaStore.read_bytes,
-        "both give the bytes",
+        *_reading(scale, MediaStore.read_bytes),
+        how=f"{READS} of {8 * scale.puts} values a round, in random order; both give the bytes",
     )
 
 
 def release(scale: Scale) -> Line:
-    with scratch() as folder:
-        bench = Bench(folder, scale.puts)
-
+    def sides(bench: Bench) -> tuple[Side, Side]:
         def side(fill: Callable[[], list[str]], end: Callable[[str], object]) -> Side:
             def timed() -> float:
                 names = fill()
@@ -169,18 +161,14 @@ def release(scale: Scale) -> Line:
 
             return timed
 
-        line = Line(
-            "durable: `release` of one owned file, fsync off, against diskcache `delete`",
-            0.6,
-            *interleaved(
-                side(bench.put, bench.media.release),
-                side(bench.set, bench.cache.delete),
-                scale.rounds,
-            ),
-            how=f"{scale.puts} a round, each the only ref of its 100 kB",
-        )
-        bench.close()
-        return line
+        return side(bench.put, bench.store.release), side(bench.set, bench.cache.delete)
+
+    return Line(
+        "durable: `release` of one owned file, fsync off, against diskcache `delete`",
+        0.6,
+        *side_by_side(scale, sides),
+        how=f"{scale.puts} a round, each the only ref of its 100 kB, in {PLACES} places of a disk",
+    )
 
 
 def release_all(scale: Scale) -> Line:

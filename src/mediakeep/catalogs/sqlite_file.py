@@ -150,9 +150,13 @@ class SqliteFile:
             check_same_thread=False,
             timeout=self.timeout,  # for foreign writers, such as a person with the sqlite3 shell
         )
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA wal_autocheckpoint=0")
-        connection.execute(f"PRAGMA synchronous={'FULL' if self._fsync else 'NORMAL'}")
+        try:
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA wal_autocheckpoint=0")
+            connection.execute(f"PRAGMA synchronous={'FULL' if self._fsync else 'NORMAL'}")
+        except BaseException:  # the file is no database, for one
+            connection.close()
+            raise
         return connection
 
     # -- reading
