@@ -84,7 +84,7 @@ class FirstOpening(Scenario):
 
 class Put(Scenario):
     through = (
-        "create", "flock", "write", "fsync", "link", "fsync", "lockf", "BEGIN IMMEDIATE",
+        "create", "flock", "write", "link", "fsync", "fsync", "lockf", "BEGIN IMMEDIATE",
         "INSERT INTO locations", "INSERT INTO refs", "COMMIT", "lockf", "unlink",
     )  # fmt: skip
 
@@ -102,7 +102,7 @@ class Put(Scenario):
 
 class FirstPut(Scenario):
     through = (
-        "mkdir", "fsync", "create", "write", "fsync", "mkdir", "fsync", "link", "fsync",
+        "mkdir", "fsync", "create", "write", "mkdir", "fsync", "link", "fsync", "fsync",
         "COMMIT", "unlink",
     )  # fmt: skip
 

@@ -27,8 +27,10 @@ from mediakeep.files import sync_folder
 APPLICATION_ID = 0x6D6B6570  # "mkep", at offset 68 of the file
 OLDEST_SQLITE = (3, 38, 0)  # RETURNING, STRICT, ->>
 
-CHECKPOINT_EVERY = 2000
-"""Rows changed by this process between two checkpoints."""
+CHECKPOINT_EVERY = 500
+"""Transactions of this process between two checkpoints..."""
+ROWS_AT_ONCE = 16
+"""...where so many rows that change in one transaction count as another."""
 
 LONG_LOG = 16_000
 """Pages in the write-ahead log (4 KiB each) from which on a checkpoint waits for readers..."""
@@ -227,7 +229,7 @@ class SqliteFile:
             finally:
                 if lazily and self._fsync:
                     connection.execute("PRAGMA synchronous=FULL")
-            self._unsaved += connection.total_changes - before
+            self._unsaved += 1 + (connection.total_changes - before) // ROWS_AT_ONCE
             if self._unsaved >= CHECKPOINT_EVERY:
                 self._checkpoint(connection)
 

@@ -15,7 +15,7 @@ from mediakeep.catalogs.sqlite_schema import LEASED
 from mediakeep.clocks import Clock
 from mediakeep.model import FailedDeletion
 
-BATCH = 256
+BATCH = 1000
 """How many deletions are forgotten in one transaction..."""
 BATCH_SECONDS = 0.02
 """...unless they are slow: then a registration must not wait for those of other locations."""
