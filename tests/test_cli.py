@@ -149,7 +149,7 @@ def put_one(run: Run, folder: Path, scope: str, name: str = "cat.jpg", *more: st
 
 def stored(folder: Path, scope: str, name: str = "cat.jpg") -> str:
     """Put six bytes into the store as the library does it, which without fsync is quick."""
-    with open_store(folder / "store", fsync=False) as store:
+    with open_store(folder / "store", fsync=False, dedupe=False) as store:
         return store.put(b"hello\n", MediaMeta(name), scope)
 
 

@@ -157,7 +157,7 @@ def many(place: Path) -> Path:
     """A store with many files, one of them gone."""
     with open_store(place, fsync=False) as store:
         for number in range(5002):
-            ref = store.put(b"", scope=f"{number}")
+            ref = store.put(b"%d" % number, scope=f"{number}")
         store.resolve(ref).unlink()
     return place
 

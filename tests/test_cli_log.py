@@ -65,7 +65,7 @@ def test_log_says_why_a_deletion_failed(run: Run, tmp_path: Path) -> None:
 
 def test_the_newest_lines_are_listed_last_and_the_others_counted(run: Run, place: Path) -> None:
     with open_store(place, fsync=False) as store:
-        refs = [store.put(b"", scope="t") for _ in range(60)]
+        refs = [store.put(b"%d" % n, scope="t") for n in range(60)]
         for ref in refs:
             store.release(ref)
     done = run("log")
@@ -81,7 +81,7 @@ def test_the_newest_lines_are_listed_last_and_the_others_counted(run: Run, place
 def test_lines_are_in_order_of_time_however_late_a_file_was_deleted(run: Run, place: Path) -> None:
     then = time.time() - 3600
     with open_store(place, fsync=False, clock=lambda: then) as store:
-        first, second = (store.put(b"", scope="t") for _ in range(2))
+        first, second = (store.put(data, scope="t") for data in (b"1", b"2"))
         with store.lease(first):
             store.release(first)
             store.release(second)

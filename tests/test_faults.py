@@ -289,6 +289,8 @@ def folder_of_nobody():
 
 def as_nobody(work, *values):
     def run():
+        with open_store("memory:") as store:  # loads what Python loads late, while it can be read
+            store.put(b"text")
         os.setgid(NOBODY)
         os.setuid(NOBODY)
         return work(*values)

@@ -3,14 +3,27 @@
 import hashlib
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from mediakeep import CatalogError, FileMediaStore, MediaMeta, MediaStore, RefReleased, open_store
+from mediakeep import (
+    CatalogError,
+    FileMediaStore,
+    MediaMeta,
+    MediaStore,
+    RefReleased,
+    Stats,
+    open_store,
+)
 from mediakeep.catalogs.sqlite import VERSION
+from mediakeep.catalogs.sqlite_schema import MIGRATIONS
+
+DATA = Path(__file__).parent / "data"
 
 
 def test_refs_survive_a_restart(tmp_path, make, clock):
@@ -221,3 +234,36 @@ def test_importing_mediakeep_needs_only_the_standard_library():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_catalog_of_an_older_version_is_brought_up_to_date(tmp_path):
+    shutil.copytree(DATA / "schema-1", tmp_path / "store")
+    for _ in range(2):
+        with open_store(tmp_path / "store", fsync=False) as store:
+            assert [(it.scope, store.read_bytes(it.ref)) for it in store.entries()] == [
+                ("old:1", b"hello from schema 1"),
+                ("old:2", b"hello from schema 1"),
+                ("old:4", b"with a ttl"),
+            ]
+            entry = next(store.entries("old:1"))
+            assert entry.meta == MediaMeta("hello.txt", "text/plain", "test")
+            assert (entry.declared_type, entry.detected_type) == ("text/plain", "")
+            assert store.reconcile(deep=True, grace=0).clean
+    with open_store(tmp_path / "store", fsync=False) as store:
+        same = store.put(b"hello from schema 1", scope="new")
+        assert store.resolve(same) == entry.path
+        store.variant(same, "x", lambda path: b"variant")
+        for scope in store.scopes():
+            store.release_all(scope)
+        assert store.stats() == Stats()
+        assert [p for p in (tmp_path / "store" / "blobs").rglob("*") if p.is_file()] == []
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
+    shutil.copytree(DATA / "schema-1", tmp_path / "store")
+    monkeypatch.setitem(MIGRATIONS, 1, (*MIGRATIONS[1][:2], "CREATE TABLE refs (again)"))
+    with pytest.raises(CatalogError, match="already exists"):
+        open_store(tmp_path / "store")
+    monkeypatch.undo()
+    with open_store(tmp_path / "store", fsync=False) as store:
+        assert store.reconcile(deep=True).clean

@@ -88,17 +88,17 @@ def test_writers_cannot_overshoot_together(opened, tmp_path):
     together = threading.Barrier(8)
     results = []
 
-    def write():
+    def write(n):
         def source():
             together.wait(30)  # all of them have been let in by now
-            yield b"x" * 2 * KB
+            yield b"%d" % n * 2 * KB
 
         try:
             results.append(store.put(source(), scope="s"))
         except QuotaExceeded as error:
             results.append(error)
 
-    threads = [threading.Thread(target=write) for _ in range(8)]
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -32,6 +32,7 @@ OWNED = MediaMeta()
 MAX_AGE = 50.0
 SCOPES = st.sampled_from(["a", "a:b", "a:b:c", "ab", "b", ""])
 NAMES = st.sampled_from(["one", "two", "three"])
+DATA = st.sampled_from([b"", b"one", b"two"]) | st.binary(max_size=40)
 TTLS = st.sampled_from([None, None, 5.0, 200.0])
 
 
@@ -85,7 +86,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp()).resolve()
         self.clock = FakeClock()
         self.model = Model()
-        self.blobs: set[Path] = set()
+        self.blobs: dict[Path, bytes] = {}
         self.store = None
         self.open()
 
@@ -124,15 +125,23 @@ class StoreMachine(RuleBasedStateMachine):
                 return
             raise AssertionError(f"{path} was registered, and it is not there")
 
-    @rule(target=refs, scope=SCOPES, ttl=TTLS, data=st.binary(max_size=40))
-    def put(self, scope, ttl, data):
-        ref = self.store.put(data, OWNED, scope, ttl=ttl)
+    @rule(target=refs, scope=SCOPES, ttl=TTLS, data=DATA, borrowed=st.booleans())
+    def put(self, scope, ttl, data, borrowed):
+        twins = {
+            path
+            for _, path, is_borrowed, _, _ in self.model.rows.values()
+            if self.blobs.get(path) == data and is_borrowed == borrowed
+        }
+        ref = self.store.put(data, BORROWED if borrowed else OWNED, scope, ttl=ttl)
         path = self.store.resolve(ref)
         assert path.read_bytes() == data
-        assert path not in self.blobs, "a blob name was given twice"
-        self.blobs.add(path)
+        if self.kind == "folder" and twins:
+            assert twins == {path}, "the same bytes were kept twice"
+        else:
+            assert path not in self.blobs, "a blob name was given twice"
+        self.blobs[path] = data
         self.model.files.add(path)
-        self.model.add(ref, scope, path, False, ttl, self.clock())
+        self.model.add(ref, scope, path, borrowed, ttl, self.clock())
         return ref
 
     @rule(target=refs, ref=refs, scope=SCOPES, ttl=TTLS)

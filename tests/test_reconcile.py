@@ -151,7 +151,7 @@ def test_damaged_bytes_are_reported_and_left(folder_store):
 def test_a_lost_catalog_does_not_take_the_blobs_with_it(tmp_path):
     where = tmp_path / "store"
     with open_store(where, fsync=False) as store:
-        paths = [store.resolve(store.put(b"x")) for _ in range(30)]
+        paths = [store.resolve(store.put(b"%d" % n)) for n in range(30)]
     for path in paths:
         os.utime(path, (OLD, OLD))
     for name in os.listdir(where):
@@ -190,12 +190,12 @@ def test_a_backup_taken_in_use_can_be_opened_and_mended(tmp_path):
 
 def test_a_lost_blob_folder_does_not_take_the_refs_with_it(tmp_path):
     with open_store(tmp_path / "store", fsync=False) as store:
-        refs = [store.put(b"x") for _ in range(30)]
+        refs = [store.put(b"%d" % n) for n in range(30)]
         (tmp_path / "store" / "blobs").rename(tmp_path / "gone")
         with pytest.raises(MediaError, match="30 of 30 files are missing"):
             store.reconcile(dry_run=False)
         (tmp_path / "gone").rename(tmp_path / "store" / "blobs")
-        assert store.read_bytes(refs[0]) == b"x"
+        assert store.read_bytes(refs[0]) == b"0"
 
 
 def test_what_waits_for_its_deletion_is_found_and_deleted(store, make, monkeypatch):
@@ -265,8 +265,8 @@ def test_books_that_contradict_themselves_are_put_right(tmp_path, clock):
 
 
 def test_findings_and_progress_can_be_heard(folder_store, tmp_path):
-    for _ in range(1500):
-        folder_store.put(b"x", scope="s")
+    for n in range(1500):
+        folder_store.put(b"%d" % n, scope="s")
     stray_blob(folder_store, tmp_path)
     heard, progress = [], []
     folder_store.reconcile(tell=heard.append, progress=lambda *numbers: progress.append(numbers))

@@ -76,6 +76,10 @@ class TypeNotAllowed(MediaError, ValueError):
     """The content type is one that the limits refuse."""
 
 
+class PathNotAllowed(MediaError, PermissionError):
+    """The file lies outside of the folders that the store takes files from."""
+
+
 class QuotaExceeded(MediaError):
     """A scope or the store is full."""
 

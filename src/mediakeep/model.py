@@ -1,6 +1,7 @@
 """The values that pass through mediakeep: frozen, slotted, without behaviour of their own."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -91,29 +92,69 @@ class Entry:
     owned: bool
     refs: int
     leases: int
+    declared_type: str = ""
+    """The content type that was said of the bytes, and..."""
+    detected_type: str = ""
+    """...the one that they show; empty where they show none, or were not looked at."""
+
+
+_TYPE_PATTERN = re.compile(r"\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much may come in; None means no limit. Sizes are bytes.
+    """What may come in, and how much of it; None means no limit. Sizes are bytes.
 
     Whatever the books name counts, once per file: owned, borrowed and condemned. What does not fit is
-    refused; nothing is ever thrown out to make room.
+    refused; nothing is ever thrown out to make room. A type is judged by what the bytes show, not by
+    what is said of them. Patterns of types are like `image/png`, `image/*` or `*/*`.
 
     Raises:
-        ValueError: a limit is not a positive whole number.
+        ValueError: a limit is not a positive whole number, or a pattern is none.
+
+    >>> Limits(allowed_types=["image/*"], max_bytes_by_type={"image/gif": 1_000_000}).allowed_types
+    ('image/*',)
     """
 
     max_file_bytes: int | None = None
     max_scope_bytes: int | None = None
     max_store_bytes: int | None = None
     max_store_files: int | None = None
+    max_pixels: int | None = None
+    """Width times height of a picture, as its header says."""
+    allowed_types: Sequence[str] | None = None
+    refused_types: Sequence[str] = ()
+    """Refused even where a pattern of `allowed_types` fits."""
+    max_bytes_by_type: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Most bytes of a file by pattern of type; the smallest one that fits counts."""
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
+        for name in self.__slots__[:5]:
             limit = getattr(self, name)
-            if limit is not None and not (type(limit) is int and limit > 0):
-                raise ValueError(f"{name} must be a positive whole number, not {limit!r}")
+            if limit is not None:
+                _check_limit(name, limit)
+        for name in ("allowed_types", "refused_types"):
+            patterns = getattr(self, name)
+            if patterns is not None:
+                if isinstance(patterns, str):
+                    raise ValueError(f"{name} must be a list of types, not {patterns!r}")
+                object.__setattr__(self, name, tuple(_type_pattern(name, it) for it in patterns))
+        caps = {_type_pattern("max_bytes_by_type", it): n for it, n in self.max_bytes_by_type.items()}
+        for pattern, limit in caps.items():
+            _check_limit(f"max_bytes_by_type[{pattern!r}]", limit)
+        object.__setattr__(self, "max_bytes_by_type", caps)
+
+
+def _check_limit(name: str, limit: object) -> None:
+    if not (type(limit) is int and limit > 0):
+        raise ValueError(f"{name} must be a positive whole number, not {limit!r}")
+
+
+def _type_pattern(name: str, pattern: object) -> str:
+    lower = pattern.lower() if isinstance(pattern, str) else ""
+    if not _TYPE_PATTERN.fullmatch(lower):
+        raise ValueError(f"{name}: {pattern!r} is no type: write one such as 'image/png' or 'image/*'")
+    return lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +246,8 @@ class Stats:
     `files` counts locations with a live ref, each either `owned` or `borrowed`. `condemned` ones have
     no ref left and still wait for their deletion, because a lease holds them or because deleting
     failed (`failed` names each of these, at most the first 1,000). `leases` counts the live leases and
-    `leased` the locations that they hold.
+    `leased` the locations that they hold. `saved` is what refs that share a blob would take if each had
+    its own. `variants` are pictures made from others; they count for the limits, and not in `files`.
     """
 
     refs: int = 0
@@ -218,6 +260,9 @@ class Stats:
     condemned_size: int = 0
     leases: int = 0
     leased: int = 0
+    saved: int = 0
+    variants: int = 0
+    variants_size: int = 0
     oldest: datetime | None = None
     failed: tuple[FailedDeletion, ...] = ()
     by_scope: Mapping[str, ScopeStats] = field(default_factory=dict)

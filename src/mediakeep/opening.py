@@ -1,6 +1,7 @@
 """From a word to a store: `open_store`, and the store in memory."""
 
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,7 +29,9 @@ class FileMediaStore(MediaStore):
         cleaner: when refs get too old, and how often `start` has the store swept.
         clock: gives the time in seconds; by default one that setting the machine's clock cannot move.
         root: where `put` makes its folder; default :func:`temp_dir`.
-        limits: how much may come in.
+        limits: what may come in, and how much.
+        dedupe: whether bytes that are there already are kept once, with several refs.
+        import_roots: the only folders that files are taken from, if given.
         default_ttl: how long a ref lives that is given no ttl of its own.
 
     >>> from mediakeep import MediaMeta
@@ -51,6 +54,8 @@ class FileMediaStore(MediaStore):
         clock: Clock | None = None,
         root: str | os.PathLike[str] | None = None,
         limits: Limits | None = None,
+        dedupe: bool = False,
+        import_roots: Iterable[str | os.PathLike[str]] | None = None,
         default_ttl: timedelta | float | None = None,
     ) -> None:
         super().__init__(
@@ -58,6 +63,8 @@ class FileMediaStore(MediaStore):
             TemporaryBlobs(root),
             cleaner=cleaner,
             limits=limits,
+            dedupe=dedupe,
+            import_roots=import_roots,
             default_ttl=default_ttl,
         )
 
@@ -75,6 +82,8 @@ def open_store(
     clock: Clock | None = None,
     limits: Limits | None = None,
     fsync: bool = True,
+    dedupe: bool | None = None,
+    import_roots: Iterable[str | os.PathLike[str]] | None = None,
     default_ttl: timedelta | float | None = None,
     lease_seconds: float = LEASE_SECONDS,
     timeout: float = 60.0,
@@ -91,9 +100,13 @@ def open_store(
         blobs: another folder for the bytes; it must then be given each time.
         cleaner: when refs get too old, and how often `start` has the store swept.
         clock: gives the time in seconds since the epoch.
-        limits: how much may come in.
+        limits: what may come in, and how much.
         fsync: whether what returned survives a loss of power. Without it everything still survives the
             death of the process.
+        dedupe: whether bytes that are there already are kept once, with several refs; by default in a
+            folder, and not in memory.
+        import_roots: the only folders that files are taken from, by `store` and by `put` of a path; by
+            default all are. Where a path leads is checked, symlinks and all.
         default_ttl: how long a ref lives that is given no ttl of its own, as a timedelta or in seconds.
         lease_seconds: how long a lease outlives a process that died with it.
         timeout: how many seconds a writer waits for its turn among threads and processes.
@@ -116,7 +129,13 @@ def open_store(
     place = os.fsdecode(where)
     if place == "memory:":
         return FileMediaStore(
-            cleaner=cleaner, clock=clock, root=blobs, limits=limits, default_ttl=default_ttl
+            cleaner=cleaner,
+            clock=clock,
+            root=blobs,
+            limits=limits,
+            dedupe=bool(dedupe),
+            import_roots=import_roots,
+            default_ttl=default_ttl,
         )
     if not place or "://" in place or (place.endswith(":") and os.sep not in place):
         raise ValueError(f"{place!r} is no store: give a folder, or 'memory:'")
@@ -145,6 +164,8 @@ def open_store(
             ),
             cleaner=cleaner,
             limits=limits,
+            dedupe=dedupe is not False,
+            import_roots=import_roots,
             default_ttl=default_ttl,
             lease_seconds=lease_seconds,
         )

@@ -241,7 +241,7 @@ class Reconciler:
                         else f"its folder {folder} is not there (not mounted?)",
                         "put it back; mending ends its refs" if there else "put the folder back",
                     ),
-                    (lambda: self._catalog.lose(place.location) > 0) if there else None,
+                    (lambda: self._lose(place.location)) if there else None,
                 )
         elif size != place.size and not os.path.isabs(place.location):
             yield self._damaged("size", place, f"it has {size} bytes instead of {place.size}")
@@ -253,6 +253,10 @@ class Reconciler:
     def _damaged(self, kind: str, place: Place, reason: str) -> tuple[Finding, None]:
         remedy = "restore its bytes from a backup, or release its refs"
         return Finding(kind, place.location, reason, remedy), None
+
+    def _lose(self, location: str) -> bool:
+        self._catalog.lose(location)
+        return not self._catalog.is_live(location)
 
     def _delete(self, location: str) -> bool:
         self._reap([location])

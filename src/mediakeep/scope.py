@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -53,7 +54,7 @@ class MediaScope:
 
     def put(
         self,
-        source: Source,
+        source: Source | Path,
         meta: MediaMeta = NO_META,
         *,
         ttl: timedelta | float | None = None,

@@ -12,6 +12,7 @@ The orders, and what a crash between two steps leaves:
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,11 +20,16 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from mediakeep.blobs import Blobs, Source
-from mediakeep.catalogs import Catalog, Reaped, Registration, Use, check_room
+from mediakeep.catalogs import Catalog, Reaped, Registration
 from mediakeep.cleaner import Cleaner, MediaCleanerConfig
 from mediakeep.erasing import erase
-from mediakeep.errors import BlobError, CatalogError, MediaMissing, TooLarge
+from mediakeep.errors import BlobError, CatalogError, MediaMissing
+from mediakeep.exporting import export, export_name
 from mediakeep.files import Remover, is_plain, look, open_regular
+from mediakeep.intake.data_urls import make_data_url
+from mediakeep.intake.incoming import Incoming
+from mediakeep.intake.roots import Roots
+from mediakeep.intake.rules import check_file, check_pixels, check_size, judges_content
 from mediakeep.leases import LEASE_SECONDS, Heartbeat, Lease
 from mediakeep.model import (
     NO_META,
@@ -47,6 +53,13 @@ from mediakeep.scope import MediaScope
 logger = logging.getLogger("mediakeep.store")
 
 
+class _TwinFoundError(Exception):
+    """The bytes that were staged are not needed: those of this key do as well."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+
 class _ElsewhereError(Exception):
     """The file is not where it was taken to be: its canonical name is another one."""
 
@@ -65,25 +78,30 @@ class MediaStore:
         catalog: the books.
         blobs: where `put` keeps bytes.
         cleaner: when refs get too old, and how often `start` has the store swept.
-        limits: how much may come in.
+        limits: what may come in, and how much.
+        dedupe: whether bytes that are there already are kept once, with several refs.
+        import_roots: the folders that files are taken from, by `store` and by `put` of a path; without
+            them all are. What is checked is where a path leads, symlinks and all.
         default_ttl: how long a ref lives that is given no ttl of its own, as a timedelta or in seconds;
             so that a scope that nobody releases ends too.
         lease_seconds: how long a lease outlives a process that died with it.
 
     Raises:
-        ValueError: a time is not a positive one.
+        ValueError: a time is not a positive one, or a root no folder.
     """
 
     __slots__ = (
         "_blobs",
         "_catalog",
         "_cleaner",
+        "_dedupe",
         "_default_ttl",
         "_heartbeat",
         "_lease_seconds",
         "_limits",
         "_max_age",
         "_never_expires",
+        "_roots",
     )
 
     def __init__(
@@ -93,12 +111,16 @@ class MediaStore:
         *,
         cleaner: MediaCleanerConfig | None = None,
         limits: Limits | None = None,
+        dedupe: bool = False,
+        import_roots: Iterable[str | os.PathLike[str]] | None = None,
         default_ttl: timedelta | float | None = None,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._catalog = catalog
         self._blobs = blobs
         self._limits = limits
+        self._dedupe = dedupe
+        self._roots = None if import_roots is None else Roots(import_roots)
         self._default_ttl = None if default_ttl is None else seconds_of("default_ttl", default_ttl)
         self._lease_seconds = seconds_of("lease_seconds", lease_seconds)
         self._heartbeat = Heartbeat(catalog, lease_seconds) if catalog.leases_lapse else None
@@ -135,7 +157,8 @@ class MediaStore:
         Raises:
             MediaMissing: there is no such file.
             NotAFile: it is a directory, a device, a socket or a FIFO, or one of the store's own files.
-            TooLarge, QuotaExceeded: it is more than the store's limits allow.
+            PathNotAllowed: it lies, or leads, outside of the store's import roots.
+            TooLarge, QuotaExceeded, TypeNotAllowed: it is more, or other, than the store's limits allow.
             ValueError: `scope` or `ttl` cannot be one.
         """
         path = os.fsdecode(local_path)
@@ -150,12 +173,13 @@ class MediaStore:
                 found, size = look(path)
                 if found != location:
                     raise _ElsewhereError(found)
+                if self._roots is not None:
+                    self._roots.check(path, location, os.path.realpath(location))
                 if self._limits is not None:
-                    self._admit_file(size)
-                if key is not None:
-                    return Registration(ref, scope, key, None, meta, size)
-                given = path if os.path.isabs(path) else location
-                return Registration(ref, scope, location, given, meta, size)
+                    self._judge(self._limits, path, size, meta.content_type)
+                given = None if key else path if os.path.isabs(path) else location
+                declared = meta.content_type
+                return Registration(ref, scope, key or location, given, meta, size, declared=declared)
 
             try:
                 self._catalog.register(key or location, check, ttl=seconds, limits=self._limits)
@@ -166,7 +190,7 @@ class MediaStore:
 
     def put(
         self,
-        source: Source,
+        source: Source | Path,
         meta: MediaMeta = NO_META,
         scope: str = "",
         *,
@@ -178,32 +202,85 @@ class MediaStore:
         policy `forget_only` they are still there when every ref has ended, and the store never deletes
         them.
 
+        What the bytes are is looked at: where they contradict the content type of `meta` for certain,
+        or it is empty, theirs is kept instead, and `entry` tells both. The file name is kept without
+        folders, control characters and what else makes names dangerous.
+
         Args:
-            source: bytes, a binary stream (read from where it stands to its end), or an iterable of
-                bytes.
-            meta: what is said of the bytes; given back exactly.
+            source: bytes, a binary stream (read from where it stands to its end), an iterable of
+                bytes, or the `Path` of a file to copy, whose name is kept if `meta` has none.
+            meta: what is said of the bytes.
             scope: what the ref belongs to and ends with.
             ttl: how long the ref lives, as a timedelta or in seconds.
 
         Raises:
             BlobError: the bytes cannot be written. What reading `source` raises passes through. Nothing
                 is kept of what was read.
-            TooLarge, QuotaExceeded: the bytes are more than the store's limits allow.
+            TooLarge, QuotaExceeded, TypeNotAllowed: they are more, or other, than the limits allow.
+            MediaMissing, NotAFile, PathNotAllowed: the file cannot be copied.
             TypeError: `source` gives no bytes.
             ValueError: `scope` or `ttl` cannot be one.
         """
         seconds = self._checked(meta, scope, ttl)
+        if isinstance(source, os.PathLike):
+            path = os.fsdecode(source)
+            with self._open_import(path) as file:
+                meta = meta if meta.filename else replace(meta, filename=os.path.basename(path))
+                return self._put(file, meta, scope, seconds)
+        return self._put(source, meta, scope, seconds)
+
+    def _put(self, source: Source, meta: MediaMeta, scope: str, seconds: float | None) -> str:
         ref = new_ref()
         kept = meta.cleanup_policy is CleanupPolicy.FORGET_ONLY
-        admit = None if self._limits is None else self._admitting(self._limits)
-        named = self._catalog.knows
-        with self._blobs.stage(source, is_named=named, kept=kept, admit=admit) as staged:
-            self._catalog.add(
-                Registration(ref, scope, staged.key, None, meta, staged.size, staged.sha256),
-                ttl=seconds,
-                limits=self._limits,
+        limits = self._limits
+        incoming = Incoming(source, meta, limits, None if limits is None else self._catalog.use())
+        with (
+            suppress(_TwinFoundError),
+            self._blobs.stage(incoming, is_named=self._catalog.knows, kept=kept) as (
+                key,
+                size,
+                sha256,
+            ),
+        ):
+            if limits is not None and limits.max_pixels is not None:
+                with self._blobs.open(key) as file:
+                    check_pixels(limits, file, incoming.proven)
+            new = Registration(
+                ref,
+                scope,
+                key,
+                None,
+                incoming.settled_meta(),
+                size,
+                sha256,
+                incoming.declared,
+                incoming.detected,
             )
+
+            def is_there(twin: str) -> bool:
+                return self._blobs.holds(twin, size, kept=kept)
+
+            location = self._catalog.add(
+                new, ttl=seconds, limits=limits, is_there=is_there if self._dedupe else None
+            )
+            if location != key:
+                raise _TwinFoundError(location)
         return ref
+
+    def _open_import(self, path: str) -> BinaryIO:
+        """Open a file to copy, if it is one and lies where files may be taken from."""
+        look(path)
+        try:
+            file = open_regular(path)
+        except OSError as error:
+            raise BlobError(f"cannot read {path!r}: {error.strerror}") from error
+        try:
+            if self._roots is not None:
+                self._roots.check_file(path, file)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def share(self, ref: str, scope: str, *, ttl: timedelta | float | None = None) -> str:
         """Return a new ref in `scope` for the file of the live `ref`.
@@ -229,26 +306,16 @@ class MediaStore:
         self._checked(NO_META, name, None)
         return MediaScope(self, name, nested=nested, keep_on_error=keep_on_error)
 
-    def _admit_file(self, size: int) -> None:
-        most = None if self._limits is None else self._limits.max_file_bytes
-        if most is not None and size > most:
-            raise TooLarge(
-                f"it has {size} bytes or more, and a file may have {most} (max_file_bytes): "
-                "send a smaller one, or raise the limit"
-            )
-
-    def _admitting(self, limits: Limits) -> Callable[[int], None]:
-        """Return what refuses bytes as they come, before they fill the disk.
-
-        The catalog has the last word: two writers may both be let in here, and not both there.
-        """
-        before = self._catalog.use()
-
-        def admit(size: int) -> None:
-            self._admit_file(size)
-            check_room(limits, before, Use(before.files + 1, before.size + size))
-
-        return admit
+    def _judge(self, limits: Limits, path: str, size: int, declared: str) -> None:
+        """Raise what the limits say of the file at `path`, which is only read if they ask what it is."""
+        if not judges_content(limits):
+            check_size(limits, size, "")
+            return
+        try:
+            with open_regular(path) as file:
+                check_file(limits, file, size, declared)
+        except OSError as error:
+            raise BlobError(f"cannot look into {path!r}: {error.strerror}") from error
 
     def _checked(self, meta: MediaMeta, scope: str, ttl: timedelta | float | None) -> float | None:
         """Return the ttl in seconds, or refuse what cannot be written down."""
@@ -286,16 +353,25 @@ class MediaStore:
             UnknownRef: the ref is not live.
             MediaMissing: somebody else deleted the file.
             NotAFile: something else has taken its place.
+            PathNotAllowed: it leads outside of the store's import roots by now.
             BlobError: it cannot be read.
         """
-        path = self.resolve(ref)
+        found = self._catalog.get(ref)
+        path = found.path or self._blobs.path(found.location)
         try:
-            return open_regular(path)
+            file = open_regular(path)
         except FileNotFoundError as error:
             self._catalog.get(ref)  # if it has ended just now, that is the reason to give
             raise MediaMissing.at(path, f"{ref} is live, but somebody deleted its file") from error
         except OSError as error:
             raise BlobError(f"cannot read {str(path)!r} ({ref}): {error.strerror}") from error
+        if self._roots is not None and found.path is not None:
+            try:
+                self._roots.check_file(str(path), file)
+            except BaseException:
+                file.close()
+                raise
+        return file
 
     def lease(self, ref: str) -> Lease:
         """Return a hold on the file of `ref`: a context manager that gives its path and meta.
@@ -337,6 +413,76 @@ class MediaStore:
         """Return all bytes of the file; raises as `open` does."""
         with self.open(ref) as file:
             return file.read()
+
+    def data_url(self, ref: str) -> str:
+        """Return the file as a `data:` URL (RFC 2397) in base64; raises as `open` does."""
+        content_type = self._catalog.get(ref).meta.content_type
+        return make_data_url(content_type, self.read_bytes(ref))
+
+    def export(
+        self,
+        ref: str,
+        directory: str | os.PathLike[str],
+        *,
+        mode: int = 0o644,
+        group: int | None = None,
+        link: bool = False,
+    ) -> Path:
+        """Give the file a readable name in `directory`, for what needs a real file; return its path.
+
+        It is the clean display name, with the extension of what the bytes are, and a number if that is
+        taken: nothing is ever overwritten. What is exported is the caller's, and outlives the ref.
+
+        Args:
+            ref: what to export.
+            directory: a folder that exists.
+            mode: permissions of the copy.
+            group: the group id of the copy; by default the process's own.
+            link: make a hard link where that is possible, which costs no space. It is then the very
+                same file: `mode` and `group` do not apply, and who writes into it damages the store's.
+
+        Raises:
+            UnknownRef: the ref is not live.
+            MediaMissing: somebody else deleted the file.
+            BlobError: it cannot be read, or not be written there. Nothing is left behind.
+        """
+        with self.lease(ref) as media:
+            self.open(ref).close()
+            name = export_name(ref, media.meta)
+            return export(media.path, name, directory, mode=mode, group=group, link=link)
+
+    def variant(self, ref: str, name: str, make: Callable[[Path], bytes]) -> Path:
+        """Return the path of what `make` makes of the file, such as a smaller picture.
+
+        It is made once, and lives and dies with the original. So hold a lease on the ref for as long as
+        you use the path.
+
+        Args:
+            ref: the original.
+            name: tells this variant from others of the same file.
+            make: is given the path of the original and returns the bytes; what it raises passes through.
+
+        Raises:
+            UnknownRef: the ref is not live.
+            QuotaExceeded: there is no room for it in the store.
+            BlobError: it cannot be written.
+        """
+        found = self._catalog.variant(ref, name)
+        if found is not None:
+            path = self._blobs.path(found)
+            if path.exists():
+                return path
+            self._catalog.lose(found)
+        with self.lease(ref) as media:
+            made = make(media.path)
+            try:
+                with self._blobs.stage(made, is_named=self._catalog.knows) as (key, size, sha256):
+                    found = self._catalog.add_variant(ref, name, key, size, sha256, limits=self._limits)
+                    if found != key:
+                        raise _TwinFoundError(found)
+            except _TwinFoundError as twin:
+                key = twin.key
+        return self._blobs.path(key)
 
     def entry(self, ref: str) -> Entry:
         """Return all that is known of the live `ref`; raises as `resolve` does."""

@@ -80,11 +80,15 @@ class CatalogContract:
         with self._opened() as (catalog, _):
             odd = MediaMeta('a"b\n\udcff/../;DROP TABLE refs', "x/y\r\n", "tool:ünïcode 🖼")
             given = Registration(new_ref(), "a:b", "/m/f", "/link/../m/f", odd, 3)
-            blob = Registration(new_ref(), "a:b", "3f/3fff", None, odd, 4, "ab" * 32)
+            blob = Registration(
+                new_ref(), "a:b", "3f/3fff", None, odd, 4, "ab" * 32, "said/ü", "shown/so"
+            )
             for new in (given, blob):
                 catalog.add(new)
             assert catalog.get(given.ref) == given
             assert catalog.get(blob.ref) == blob
+            entry = catalog.entry(blob.ref)
+            assert (entry.declared_type, entry.detected_type) == ("said/ü", "shown/so")
 
     def test_what_is_no_ref_is_unknown(self) -> None:
         with self._opened() as (catalog, _):
@@ -163,6 +167,122 @@ class CatalogContract:
             clock.advance(6)
             assert catalog.expire(None).condemned == []
             assert catalog.release_scope("b").condemned == ["/m/f"]
+
+    # -- the same bytes once
+
+    def test_the_same_bytes_are_given_the_blob_that_has_them(self) -> None:
+        with self._opened() as (catalog, _):
+            first, second = _blob("3f/a", scope="a"), _blob("3f/b", scope="b")
+            asked: list[str] = []
+
+            def is_there(key: str) -> bool:
+                asked.append(key)
+                return True
+
+            assert catalog.add(first, is_there=is_there) == "3f/a"
+            assert asked == []
+            assert catalog.add(second, is_there=is_there) == "3f/a"
+            assert asked == ["3f/a"]
+            assert (catalog.entry(second.ref).refs, catalog.use()) == (2, (1, 4))
+            assert catalog.stats().saved == 4
+            assert catalog.release(first.ref).condemned == []
+            assert catalog.release(second.ref).condemned == ["3f/a"]
+            again = _blob("3f/c")
+            assert catalog.add(again, is_there=is_there) == "3f/c", (
+                "what is condemned is as good as gone"
+            )
+
+    def test_bytes_are_not_the_same_across_size_policy_or_absence(self) -> None:
+        with self._opened() as (catalog, _):
+            catalog.add(_blob("3f/a"))
+            for n, other in enumerate(
+                (
+                    _blob("4f/b", sha256="cd" * 32),
+                    _blob("4f/c", size=5),
+                    _blob("4f/d", meta=self.BORROWED),
+                )
+            ):
+                assert catalog.add(other, is_there=lambda _: True) == other.location, n
+            gone = _blob("4f/e")
+            assert catalog.add(gone, is_there=lambda _: False) == "4f/e"
+            asis = _blob("4f/f")
+            assert catalog.add(asis) == "4f/f"
+
+    def test_bytes_are_not_shared_across_scopes_with_a_quota_each(self) -> None:
+        with self._opened() as (catalog, _):
+            limits = Limits(max_scope_bytes=100)
+            for key, scope, given in (
+                ("3f/a", "a", "3f/a"),
+                ("3f/b", "b", "3f/b"),
+                ("3f/c", "b", "3f/b"),
+                ("3f/d", "a", "3f/a"),
+            ):
+                new = _blob(key, scope=scope)
+                assert catalog.add(new, limits=limits, is_there=lambda _: True) == given
+
+    # -- variants
+
+    def test_a_variant_lives_and_dies_with_its_original(self) -> None:
+        with self._opened() as (catalog, _):
+            first = _blob("3f/a", scope="s")
+            catalog.add(first)
+            shared = new_ref()
+            catalog.share(first.ref, shared, "t")
+            assert catalog.variant(first.ref, "small") is None
+            assert catalog.add_variant(first.ref, "small", "5f/v", 2, "ef" * 32) == "5f/v"
+            assert catalog.add_variant(shared, "small", "5f/w", 2, "ef" * 32) == "5f/v"
+            assert catalog.add_variant(shared, "large", "5f/x", 3, "") == "5f/x"
+            assert catalog.variant(shared, "small") == "5f/v"
+            assert catalog.use() == (3, 9)
+            stats = catalog.stats()
+            assert (stats.files, stats.size, stats.variants, stats.variants_size) == (1, 4, 2, 5)
+            assert catalog.knows("5f/v") and catalog.is_live("5f/v")
+            assert [it.location for it in catalog.places()] == ["3f/a", "5f/v", "5f/x"]
+            assert list(catalog.faults()) == []
+            assert catalog.release(first.ref).condemned == []
+            assert sorted(catalog.release_scope("t").condemned) == ["3f/a", "5f/v", "5f/x"]
+            assert not catalog.is_live("5f/v")
+            for verb in (catalog.variant, lambda ref, name: catalog.add_variant(ref, name, "k", 1, "")):
+                with _raises(RefReleased):
+                    verb(shared, "small")
+            deleted: list[str] = []
+            assert catalog.reap(deleted.append).deleted == 3
+            assert sorted(deleted) == ["3f/a", "5f/v", "5f/x"]
+            assert catalog.use() == (0, 0)
+            lines = [(it.what, it.location, it.scope) for it in catalog.history()]
+            assert ("released", "5f/v", "t") in lines and ("deleted", "5f/v", "t") in lines
+
+    def test_a_variant_of_what_is_borrowed_or_leased_goes_when_the_last_ref_has_ended(self) -> None:
+        with self._opened() as (catalog, _):
+            borrowed = _add(catalog, "/m/f", meta=self.BORROWED)
+            catalog.add_variant(borrowed, "small", "5f/v", 2, "")
+            assert catalog.release(borrowed).condemned == ["5f/v"]
+            leased = _add(catalog, "/m/g")
+            catalog.add_variant(leased, "small", "5f/w", 2, "")
+            number, _ = catalog.lease(leased, 60)
+            assert "5f/w" in catalog.release(leased).condemned
+            deleted: list[str] = []
+            catalog.reap(deleted.append)
+            assert sorted(deleted) == ["5f/v", "5f/w"]
+            assert catalog.end_lease(number) == ["/m/g"]
+
+    def test_a_variant_that_is_lost_can_be_made_again(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f")
+            catalog.add_variant(ref, "small", "5f/v", 2, "")
+            assert catalog.lose("5f/v") == 0
+            assert not catalog.knows("5f/v")
+            assert catalog.variant(ref, "small") is None
+            assert catalog.add_variant(ref, "small", "5f/w", 2, "") == "5f/w"
+            assert catalog.get(ref)
+
+    def test_a_variant_needs_room_too(self) -> None:
+        with self._opened() as (catalog, _):
+            ref = _add(catalog, "/m/f")
+            with _raises(QuotaExceeded):
+                catalog.add_variant(ref, "small", "5f/v", 2, "", limits=Limits(max_store_bytes=2))
+            assert catalog.variant(ref, "small") is None
+            assert catalog.use() == (1, 1)
 
     # -- scopes
 
@@ -669,6 +789,16 @@ class BlobsContract:
             assert [it.key for it in blobs.scan()] == keys[:1]
             assert blobs.settle(_no) == 0
 
+    def test_what_it_holds_is_told_by_key_size_and_keeping(self) -> None:
+        with self._opened() as blobs:
+            for kept in (True, False):
+                with blobs.stage(b"four", is_named=_no, kept=kept) as staged:
+                    pass
+                assert blobs.holds(staged.key, 4, kept=kept)
+                assert not blobs.holds(staged.key, 5, kept=kept)
+                assert not blobs.holds(staged.key, 4, kept=not kept)
+            assert not blobs.holds(staged.key[:-1], 4, kept=False)
+
     def test_deleting_is_final_and_repeatable(self) -> None:
         with self._opened() as blobs:
             with blobs.stage(b"x", is_named=_no) as staged:
@@ -691,6 +821,17 @@ class BlobsContract:
 def _new(location: str, scope: str = "s", meta: MediaMeta | None = None, size: int = 1) -> Registration:
     meta = CatalogContract.OWNED if meta is None else meta
     return Registration(new_ref(), scope, location, location, meta, size)
+
+
+def _blob(
+    key: str,
+    scope: str = "s",
+    *,
+    meta: MediaMeta = CatalogContract.OWNED,
+    size: int = 4,
+    sha256: str = "ab" * 32,
+) -> Registration:
+    return Registration(new_ref(), scope, key, None, meta, size, sha256)
 
 
 def _add(

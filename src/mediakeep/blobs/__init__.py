@@ -1,15 +1,14 @@
 """The bytes: places that keep what they are given under a fresh, unguessable key. They know no refs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-__all__ = ["Admit", "Blob", "Blobs", "IsNamed", "Source", "Staged"]
+from mediakeep.blobs.sources import Source
 
-Source = bytes | bytearray | memoryview | BinaryIO | Iterable[bytes]
-"""What can be put: bytes, a binary stream that is read to its end, or the chunks one by one."""
+__all__ = ["Blob", "Blobs", "IsNamed", "Source", "Staged"]
 
 
 class Staged(NamedTuple):
@@ -33,9 +32,6 @@ class Blob(NamedTuple):
 IsNamed = Callable[[str], bool]
 """Says whether a catalog names a key."""
 
-Admit = Callable[[int], object]
-"""Hears how many bytes have come so far, before they are written; refuses them by raising."""
-
 
 class Blobs(ABC):
     """An abstract place for bytes; :class:`mediakeep.testing.BlobsContract` says what must hold.
@@ -52,7 +48,6 @@ class Blobs(ABC):
         *,
         is_named: IsNamed,
         kept: bool = False,
-        admit: Admit | None = None,
     ) -> AbstractContextManager[Staged]:
         """Take custody of the bytes of `source`; a context manager that gives their key.
 
@@ -62,8 +57,8 @@ class Blobs(ABC):
         are never deleted once they have been named, whatever becomes of their owner.
 
         Raises:
-            BlobError: the place fails. What reading `source` or `admit` raises passes through as it is.
-                Either way nothing is left behind.
+            BlobError: the place fails. What reading `source` raises passes through as it is. Either way
+                nothing is left behind.
         """
 
     @abstractmethod
@@ -84,6 +79,10 @@ class Blobs(ABC):
         Raises:
             NotAFile: the path belongs to this place, but not to the bytes of a key.
         """
+
+    @abstractmethod
+    def holds(self, key: str, size: int, *, kept: bool) -> bool:
+        """Return whether the bytes of `key` are there, have this size, and are `kept` or not."""
 
     @abstractmethod
     def open(self, key: str) -> BinaryIO:

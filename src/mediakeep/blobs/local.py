@@ -23,15 +23,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mediakeep.blobs import Admit, Blob, Blobs, IsNamed, Source, Staged
+from mediakeep.blobs import Blob, Blobs, IsNamed, Source, Staged
+from mediakeep.blobs.sources import chunks
 from mediakeep.errors import BlobError, CatalogError, NotAFile
 from mediakeep.files import sync_folder
 
 logger = logging.getLogger("mediakeep.blobs")
 
-CHUNK = 1 << 20
-"""How many bytes are read from a stream at a time."""
-
+_KEPT = "kept/"
 _SHARD = re.compile(r"[0-9a-f]{2}|kept")
 _NAME = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(rf"({_SHARD.pattern})/{_NAME.pattern}")
@@ -75,14 +74,13 @@ class LocalBlobs(Blobs):
         *,
         is_named: IsNamed,
         kept: bool = False,
-        admit: Admit | None = None,
     ) -> Iterator[Staged]:
         with _failing("write into", self._root):
             shard, name, handle = self._open_temp(kept)
         temp = self._temp(shard, name)
         try:
             try:
-                size, digest = _copy(source, handle, admit)
+                size, digest = _copy(source, handle)
                 with _failing("write", temp):
                     self._publish(handle, temp, shard, name)
             except BaseException:
@@ -222,11 +220,19 @@ class LocalBlobs(Blobs):
             "and share a ref to give its file to another scope"
         )
 
+    def holds(self, key: str, size: int, *, kept: bool) -> bool:
+        try:
+            found = os.lstat(os.path.join(self._root, key))
+        except OSError:
+            return False
+        there = stat.S_ISREG(found.st_mode) and found.st_size == size
+        return there and kept == key.startswith(_KEPT)
+
     def open(self, key: str) -> BinaryIO:
         return open(os.path.join(self._root, key), "rb")
 
     def delete(self, key: str) -> None:
-        if not key.startswith("kept/"):
+        if not key.startswith(_KEPT):
             with suppress(FileNotFoundError):
                 os.unlink(os.path.join(self._root, key))
 
@@ -258,32 +264,17 @@ class LocalBlobs(Blobs):
         """Do nothing: the folder stays."""
 
 
-def _copy(source: Source, handle: int, admit: Admit | None) -> tuple[int, str]:
+def _copy(source: Source, handle: int) -> tuple[int, str]:
     """Write all of `source` to `handle`; return the number of bytes and their sha256."""
     digest = hashlib.sha256()
     size = 0
-    for chunk in _chunks(source):
+    for chunk in chunks(source):
         size += len(chunk)
-        if admit is not None:
-            admit(size)
         digest.update(chunk)
         with _failing("write", "the bytes"):
             while chunk:
                 chunk = chunk[os.write(handle, chunk) :]
     return size, digest.hexdigest()
-
-
-def _chunks(source: Source) -> Iterator[memoryview]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        yield memoryview(source).cast("B")
-        return
-    if isinstance(source, str | os.PathLike):
-        raise TypeError(f"put takes bytes, not {source!r}: give an open file, open(path, 'rb')")
-    read = getattr(source, "read", None)
-    for chunk in iter(lambda: read(CHUNK), b"") if callable(read) else iter(source):
-        if not isinstance(chunk, bytes | bytearray | memoryview):
-            raise TypeError(f"put takes bytes, and its source gave {type(chunk).__name__}")
-        yield memoryview(chunk).cast("B")
 
 
 @contextmanager

@@ -31,6 +31,7 @@ __all__ = [
     "Ended",
     "EndedFile",
     "Fault",
+    "IsThere",
     "Place",
     "Reaped",
     "Registration",
@@ -71,6 +72,10 @@ class Registration:
     meta: MediaMeta
     size: int
     sha256: str = ""
+    declared: str = ""
+    """The content type as it was said; that of `meta` is the one to believe."""
+    detected: str = ""
+    """The content type that the bytes show."""
     stored_at: float = field(default=0.0, compare=False)
     """Set by the catalog, by its clock; so is `expires_at`."""
     expires_at: float | None = field(default=None, compare=False)
@@ -124,7 +129,7 @@ class Place(NamedTuple):
 
 
 class Use(NamedTuple):
-    """How much the books name, condemned locations included."""
+    """How much the books name, variants and condemned locations included."""
 
     files: int
     size: int
@@ -139,6 +144,10 @@ class Fault(NamedTuple):
     remedy: str
 
 
+IsThere = Callable[[str], bool]
+"""Says whether the bytes of a key are really there."""
+
+
 class Catalog(ABC):
     """The abstract books; :class:`mediakeep.testing.CatalogContract` says what must hold of them.
 
@@ -148,11 +157,25 @@ class Catalog(ABC):
 
     __slots__ = ()
 
-    @abstractmethod
-    def add(self, new: Registration, *, ttl: float | None = None, limits: Limits | None = None) -> None:
-        """Write down a new ref of a location that nobody else knows yet, such as a fresh blob.
+    @property
+    def blocks(self) -> bool:
+        """Whether to look up a ref may wait for a disk or a network."""
+        return True
 
-        `ttl` is in seconds from now.
+    @abstractmethod
+    def add(
+        self,
+        new: Registration,
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+        is_there: IsThere | None = None,
+    ) -> str:
+        """Write down a new ref of a blob that nobody else knows yet, and return its location.
+
+        With `is_there` the ref may be given to a blob that is live already, if it has the same bytes by
+        size and sha256, is owned or borrowed as the new one, is in the same scope where the limits
+        count by scope, and is there when it is asked for. `ttl` is in seconds from now.
 
         Raises:
             QuotaExceeded: what comes in with it would pass one of the `limits`.
@@ -240,6 +263,30 @@ class Catalog(ABC):
     def condemned(self) -> Iterator[tuple[str, int]]:
         """Yield location and size of what a `reap` would delete now."""
 
+    # -- variants
+
+    @abstractmethod
+    def variant(self, ref: str, name: str) -> str | None:
+        """Return the blob that is the variant `name` of what the live `ref` names, if there is one.
+
+        Raises:
+            UnknownRef: `ref` is not live.
+        """
+
+    @abstractmethod
+    def add_variant(
+        self, ref: str, name: str, key: str, size: int, sha256: str, *, limits: Limits | None = None
+    ) -> str:
+        """Write down a blob as the variant `name` of what the live `ref` names.
+
+        It is condemned with its original, when the last ref of that has ended. If there is one of that
+        name already nothing is written. Returns the one that is there now.
+
+        Raises:
+            UnknownRef: `ref` is not live.
+            QuotaExceeded: the store would pass one of the `limits`.
+        """
+
     # -- leases
 
     @property
@@ -310,7 +357,7 @@ class Catalog(ABC):
 
     @abstractmethod
     def is_live(self, location: str) -> bool:
-        """Return whether a live ref names this location."""
+        """Return whether a live ref names this location, or that of which it is a variant."""
 
     @abstractmethod
     def adopt(self, location: str, size: int) -> None:
@@ -321,7 +368,10 @@ class Catalog(ABC):
 
     @abstractmethod
     def lose(self, location: str) -> int:
-        """End the refs of a live location whose bytes are gone, and forget it; return how many ended."""
+        """End the refs of a live location whose bytes are gone, and forget it; return how many ended.
+
+        A variant is only forgotten, since it can be made again.
+        """
 
     @abstractmethod
     def faults(self, *, deep: bool = False) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from typing import NamedTuple
 
 from mediakeep.catalogs import (
     NAMED_FAILURES,
@@ -15,6 +16,7 @@ from mediakeep.catalogs import (
     Ended,
     EndedFile,
     Fault,
+    IsThere,
     Place,
     Reaped,
     Registration,
@@ -49,12 +51,13 @@ REMEMBERED = 4096
 class _Location:
     """One place of bytes: its live refs and leases, and whether it may be deleted in the end."""
 
-    __slots__ = ("attempts", "error", "last", "leases", "owned", "refs", "sha256", "size")
+    __slots__ = ("attempts", "error", "last", "leases", "owned", "refs", "sha256", "size", "variants")
 
     def __init__(self, owned: bool) -> None:
         # Nearly every location has one ref, and a set of one takes four times the memory of a tuple.
         self.refs: tuple[str, ...] | set[str] = ()
         self.leases: set[int] | None = None  # made by the first
+        self.variants: dict[str, str] | None = None  # by name
         self.owned = owned
         self.size = 0
         self.sha256 = ""
@@ -73,6 +76,15 @@ class _Location:
             self.refs.discard(ref)
         else:
             self.refs = tuple(it for it in self.refs if it != ref)
+
+
+class _Variant(NamedTuple):
+    """A blob that was made from what lies at the live location `of`."""
+
+    of: str
+    name: str
+    size: int
+    sha256: str
 
 
 class MemoryCatalog(Catalog):
@@ -98,6 +110,8 @@ class MemoryCatalog(Catalog):
         "_scopes",
         "_size",
         "_timeout",
+        "_twins",
+        "_variants",
     )
 
     def __init__(self, clock: Clock | None = None, *, timeout: float = 60.0) -> None:
@@ -109,7 +123,9 @@ class MemoryCatalog(Catalog):
         self._scopes: dict[str, dict[str, None]] = {}
         self._locations: dict[str, _Location] = {}  # with a live ref
         self._condemned: dict[str, _Location] = {}  # without; a borrowed one while it is leased
-        self._size = 0  # of the files of both
+        self._twins: dict[str, list[str]] = {}  # live blobs by sha256
+        self._variants: dict[str, _Variant] = {}
+        self._size = 0  # of the files of all three
         self._leases: dict[int, str] = {}
         self._numbers = count(1)
         self._ended: OrderedDict[str, tuple[Why, str]] = OrderedDict()
@@ -117,11 +133,36 @@ class MemoryCatalog(Catalog):
         self._by_age = Agenda(self._refs.__contains__)
         self._by_ttl = Agenda(self._refs.__contains__)
 
+    @property
+    def blocks(self) -> bool:
+        return False
+
     # -- beginnings
 
-    def add(self, new: Registration, *, ttl: float | None = None, limits: Limits | None = None) -> None:
+    def add(
+        self,
+        new: Registration,
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+        is_there: IsThere | None = None,
+    ) -> str:
         with self._lock:
+            if is_there is not None:
+                by_scope = limits is not None and limits.max_scope_bytes is not None
+                twins = self._twins_of(new, new.scope if by_scope else None)
+                new.location = next(filter(is_there, twins), new.location)
             self._write(new, ttl, limits)
+        return new.location
+
+    def _twins_of(self, new: Registration, scope: str | None) -> Iterator[str]:
+        """Yield the live blobs with the bytes of `new`, named in `scope` unless that is None."""
+        owned = new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
+        for name in self._twins.get(new.sha256, ()):
+            location = self._locations[name]
+            inside = scope is None or any(self._refs[ref].scope == scope for ref in location.refs)
+            if location.size == new.size and location.owned == owned and inside:
+                yield name
 
     def register(
         self,
@@ -165,6 +206,8 @@ class MemoryCatalog(Catalog):
         if live is None:
             self._condemned.pop(name, None)
             self._locations[name] = location
+            if new.sha256 or location.sha256:
+                self._twins.setdefault(new.sha256 or location.sha256, []).append(name)
             location.owned, location.attempts, location.error = owned, 0, ""
         elif not owned:
             location.owned = False
@@ -205,7 +248,10 @@ class MemoryCatalog(Catalog):
 
     def knows(self, location: str) -> bool:
         with self._lock:
-            return location in self._locations or location in self._condemned
+            return self._names(location)
+
+    def _names(self, location: str) -> bool:
+        return any(location in it for it in (self._locations, self._condemned, self._variants))
 
     def entry(self, ref: str) -> Entry:
         with self._lock:
@@ -224,6 +270,8 @@ class MemoryCatalog(Catalog):
                 owned=location.owned,
                 refs=len(location.refs),
                 leases=len(location.leases or ()),
+                declared_type=found.declared,
+                detected_type=found.detected,
             )
 
     def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
@@ -305,6 +353,7 @@ class MemoryCatalog(Catalog):
         location.leave(ref)
         if not location.refs:
             del self._locations[dead.location]
+            self._forget_twin(dead.location, location.sha256)
             location.last = (ref, dead.scope)
             if location.owned or location.leases:
                 self._condemned[dead.location] = location
@@ -319,6 +368,52 @@ class MemoryCatalog(Catalog):
         if len(self._ended) > REMEMBERED:
             self._ended.popitem(last=False)
         self._note(why.value, ref, dead.scope, dead.location, location.size)
+        if location.variants is not None and not location.refs:
+            self._condemn_variants(location, why, ended)
+
+    def _forget_twin(self, name: str, sha256: str) -> None:
+        if sha256:
+            twins = self._twins[sha256]
+            twins.remove(name)
+            if not twins:
+                del self._twins[sha256]
+
+    def _condemn_variants(self, location: _Location, why: Why, ended: Ended) -> None:
+        for key in (location.variants or {}).values():
+            variant = self._variants.pop(key)
+            if key in self._locations:  # somebody registered its file
+                self._size -= variant.size
+                continue
+            condemned = self._condemned[key] = _Location(owned=True)
+            condemned.size, condemned.sha256 = variant.size, variant.sha256
+            condemned.last = location.last
+            ended.condemned.append(key)
+            self._note(why.value, *location.last, key, variant.size)
+        location.variants = None
+
+    # -- variants
+
+    def variant(self, ref: str, name: str) -> str | None:
+        with self._lock:
+            return (self._locations[self.get(ref).location].variants or {}).get(name)
+
+    def add_variant(
+        self, ref: str, name: str, key: str, size: int, sha256: str, *, limits: Limits | None = None
+    ) -> str:
+        with self._lock:
+            of = self.get(ref).location
+            location = self._locations[of]
+            if location.variants is None:
+                location.variants = {}
+            if name in location.variants:
+                return location.variants[name]
+            if limits is not None:
+                before = self._use()
+                check_room(limits, before, Use(before.files + 1, before.size + size))
+            location.variants[name] = key
+            self._variants[key] = _Variant(of, name, size, sha256)
+            self._size += size
+            return key
 
     # -- deletions
 
@@ -412,7 +507,8 @@ class MemoryCatalog(Catalog):
             return self._use()
 
     def _use(self) -> Use:
-        return Use(len(self._locations) + len(self._condemned), self._size)
+        files = len(self._locations) + len(self._condemned) + len(self._variants)
+        return Use(files, self._size)
 
     def stats(self, *, by_scope: bool = False) -> Stats:
         with self._lock:
@@ -436,6 +532,13 @@ class MemoryCatalog(Catalog):
                 condemned_size=sum(it.size for it in condemned.values()),
                 leases=len(self._leases),
                 leased=len(set(self._leases.values())),
+                saved=sum(
+                    (len(it.refs) - 1) * it.size
+                    for name, it in self._locations.items()
+                    if not os.path.isabs(name)
+                ),
+                variants=len(self._variants),
+                variants_size=sum(it.size for it in self._variants.values()),
                 oldest=None if oldest is None else _time(oldest),
                 failed=tuple(failed[:NAMED_FAILURES]),
                 by_scope={name: self._scope_stats(name) for name in sorted(self._scopes)}
@@ -473,14 +576,17 @@ class MemoryCatalog(Catalog):
                 for condemned, them in ((False, self._locations), (True, self._condemned))
                 for name, it in them.items()
             ]
+            places += [
+                Place(key, it.size, it.sha256, False, False) for key, it in self._variants.items()
+            ]
         yield from sorted(places, key=lambda place: os.fsencode(place.location))
 
     def is_live(self, location: str) -> bool:
-        return location in self._locations
+        return location in self._locations or location in self._variants
 
     def adopt(self, location: str, size: int) -> None:
         with self._lock:
-            if location not in self._locations and location not in self._condemned:
+            if not self._names(location):
                 stray = self._condemned[location] = _Location(owned=True)
                 stray.size = size
                 self._size += size
@@ -494,11 +600,19 @@ class MemoryCatalog(Catalog):
                 self._end(ref, Why.RECONCILED, ended)
             if location in self._condemned and not self._condemned[location].leases:
                 self._size -= self._condemned.pop(location).size
+            variant = self._variants.pop(location, None)
+            if variant is not None:
+                self._size -= variant.size
+                del (self._locations[variant.of].variants or {})[variant.name]
         return ended.refs
 
     def faults(self, *, deep: bool = False) -> Iterator[Fault]:
         with self._lock:
-            size = sum(it.size for it in [*self._locations.values(), *self._condemned.values()])
+            size = sum(
+                it.size
+                for them in (self._locations, self._condemned, self._variants)
+                for it in them.values()
+            )
             if size != self._size:
                 yield Fault("books", "size", f"says {self._size}, adds up to {size}", "report a bug")
 

@@ -19,6 +19,7 @@ from mediakeep.catalogs import (
     Ended,
     EndedFile,
     Fault,
+    IsThere,
     Place,
     Reaped,
     Registration,
@@ -31,20 +32,22 @@ from mediakeep.catalogs import (
 )
 from mediakeep.catalogs import sqlite_checks as checks
 from mediakeep.catalogs import sqlite_numbers as numbers
+from mediakeep.catalogs import sqlite_sharing as sharing
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_reaping import Reaper, process
 from mediakeep.catalogs.sqlite_schema import (
     ENTRIES,
     LEASED,
+    MIGRATIONS,
     SCHEMA,
     VERSION,
     bytes_of,
     entry_of,
-    meta_from_json,
-    meta_to_json,
+    meta_and_types,
     place_of,
     receipts_of,
     ref_of,
+    said_of,
 )
 from mediakeep.clocks import Clock, clock_since_boot
 from mediakeep.errors import UnknownRef
@@ -92,7 +95,9 @@ class SqliteCatalog(Catalog):
         self._clock = clock or time.time
         self._lease_clock, self._boot = (clock, "") if clock else clock_since_boot()
         self._history_seconds = history_seconds
-        self._file = SqliteFile(os.path.realpath(path), SCHEMA, VERSION, fsync=fsync, timeout=timeout)
+        self._file = SqliteFile(
+            os.path.realpath(path), SCHEMA, VERSION, MIGRATIONS, fsync=fsync, timeout=timeout
+        )
 
     def _now(self) -> dict[str, Any]:
         """Return the parameters of `LEASED`."""
@@ -100,9 +105,21 @@ class SqliteCatalog(Catalog):
 
     # -- beginnings
 
-    def add(self, new: Registration, *, ttl: float | None = None, limits: Limits | None = None) -> None:
+    def add(
+        self,
+        new: Registration,
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+        is_there: IsThere | None = None,
+    ) -> str:
         with self._file.write() as db:
+            if is_there is not None:
+                by_scope = limits is not None and limits.max_scope_bytes is not None
+                twin = sharing.twin(db, new, new.scope if by_scope else None, is_there)
+                new = new if twin is None else replace(new, location=twin)
             self._write(db, new, ttl, limits)
+        return new.location
 
     def register(
         self,
@@ -164,7 +181,7 @@ class SqliteCatalog(Catalog):
                 location_id,
                 new.scope,
                 path,
-                meta_to_json(new.meta),
+                said_of(new),
                 now,
                 None if ttl is None else now + ttl,
             ),
@@ -209,8 +226,10 @@ class SqliteCatalog(Catalog):
             raise self._dead(db, ref, key)
         scope, location, path, meta, size, sha256, stored_at, expires_at = row
         location, given = place_of(location, path)
-        meta = meta_from_json(meta)
-        return Registration(ref, scope, location, given, meta, size, sha256, stored_at, expires_at)
+        meta, declared, detected = meta_and_types(meta)
+        return Registration(
+            ref, scope, location, given, meta, size, sha256, declared, detected, stored_at, expires_at
+        )
 
     def _dead(self, db: sqlite3.Connection, ref: str, key: bytes) -> UnknownRef:
         row = db.execute("SELECT what, scope FROM history WHERE ref = ?", (key,)).fetchone()
@@ -357,15 +376,18 @@ class SqliteCatalog(Catalog):
         line, oldest = db.execute(
             "SELECT coalesce(max(id), 0), (SELECT at FROM history ORDER BY id LIMIT 1) FROM history"
         ).fetchone()
-        db.executemany(
-            "INSERT INTO history (id, at, what, ref, scope, location, size, process)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (line + i, now, why.value, ref, scope, *places[location_id][:2], by)
-                for i, (ref, scope, location_id) in enumerate(rows, 1)
-            ],
-        )
+
+        def note(lines: list[tuple[int, bytes, str, bytes, int]]) -> None:
+            db.executemany(
+                "INSERT INTO history (id, at, what, ref, scope, location, size, process)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(number, now, why.value, *about, by) for number, *about in lines],
+            )
+
+        note([(n, ref, scope, *places[at][:2]) for n, (ref, scope, at) in enumerate(rows, line + 1)])
         last_lines = {location_id: line + i for i, (_, _, location_id) in enumerate(rows, 1)}
+        last_refs = {location_id: (ref, scope) for ref, scope, location_id in rows}
+        variants = sharing.condemn_variants(db, last_refs, line + len(rows) + 1, note)
         waiting = db.execute(
             f"""
             UPDATE locations SET condemned = json_extract(last.value, '$[1]')
@@ -392,6 +414,7 @@ class SqliteCatalog(Catalog):
             location, size, owned = places[location_id]
             files.setdefault(os.fsdecode(location), EndedFile(size, bool(owned))).refs += 1
         condemned = [os.fsdecode(location) for location, owned in waiting if owned]
+        condemned.extend(variants)
         return Ended(len(rows), condemned, files)
 
     def _shorten_history(self, db: sqlite3.Connection, now: float) -> None:
@@ -431,6 +454,26 @@ class SqliteCatalog(Catalog):
             if len(rows) < PAGE:
                 return
             after = rows[-1][3:]
+
+    # -- variants
+
+    def variant(self, ref: str, name: str) -> str | None:
+        with self._file.read() as db:
+            self._get(db, ref)
+            return sharing.variant(db, bytes_of(ref), name)
+
+    def add_variant(
+        self, ref: str, name: str, key: str, size: int, sha256: str, *, limits: Limits | None = None
+    ) -> str:
+        with self._file.write() as db:
+            self._get(db, ref)
+            there = sharing.variant(db, bytes_of(ref), name)
+            if there is None:
+                before = numbers.use(db)
+                sharing.add_variant(db, bytes_of(ref), name, key, size, sha256)
+                if limits is not None:
+                    check_room(limits, before, numbers.use(db))
+            return there or key
 
     # -- leases
 
@@ -540,7 +583,10 @@ class SqliteCatalog(Catalog):
 
     def is_live(self, location: str) -> bool:
         with self._file.read() as db:
-            sql = "SELECT 1 FROM locations JOIN refs ON location_id = id WHERE location = ? LIMIT 1"
+            sql = """
+                SELECT 1 FROM locations WHERE location = ?
+                AND EXISTS (SELECT 1 FROM refs WHERE location_id IN (locations.id, locations.variant_of))
+            """
             return db.execute(sql, (os.fsencode(location),)).fetchone() is not None
 
     def adopt(self, location: str, size: int) -> None:

@@ -12,7 +12,8 @@ NAMED = 1000
 """How many rows of one fault are named."""
 
 _REFLESS = """
-    condemned IS NULL AND NOT EXISTS (SELECT 1 FROM refs WHERE location_id = locations.id)
+    condemned IS NULL
+    AND NOT EXISTS (SELECT 1 FROM refs WHERE location_id IN (locations.id, locations.variant_of))
 """
 _CONDEMNED_ALIVE = """
     condemned IS NOT NULL AND EXISTS (SELECT 1 FROM refs WHERE location_id = locations.id)

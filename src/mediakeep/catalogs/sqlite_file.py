@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from mediakeep.catalogs.lockfile import (
@@ -58,6 +58,7 @@ class SqliteFile:
     Args:
         path: the file; its folder must exist.
         schema: the SQL that makes a new one, all in one.
+        migrations: the statements that bring a file of an older version to the next one.
         version: what `schema` makes, kept as the file's `user_version`.
         fsync: whether a transaction survives a loss of power once it is committed.
         timeout: how many seconds a writer waits for its turn.
@@ -71,7 +72,16 @@ class SqliteFile:
         "_unsaved", "_writer", "locks", "timeout",
     )  # fmt: skip
 
-    def __init__(self, path: str, schema: str, version: int, *, fsync: bool, timeout: float) -> None:
+    def __init__(
+        self,
+        path: str,
+        schema: str,
+        version: int,
+        migrations: Mapping[int, Sequence[str]],
+        *,
+        fsync: bool,
+        timeout: float,
+    ) -> None:
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise CatalogError(
                 f"SQLite {sqlite3.sqlite_version} is too old: use a Python that has 3.38 or newer"
@@ -96,10 +106,12 @@ class SqliteFile:
                 self._identity = _identity(path)
                 connection = self.borrow()
                 try:
-                    self._check(connection, version)
+                    found = self._check(connection, version)
                     connection.execute("PRAGMA journal_mode=WAL")
                 finally:
                     self.give_back(connection)
+            if found < version:
+                self._migrate(version, migrations)
         except BaseException:
             self.close()
             raise
@@ -126,10 +138,10 @@ class SqliteFile:
         if self._fsync:
             sync_folder(os.path.dirname(self._path))
 
-    def _check(self, connection: sqlite3.Connection, version: int) -> None:
-        """Refuse what is not ours; so far nothing but the header has been read."""
+    def _check(self, connection: sqlite3.Connection, version: int) -> int:
+        """Return the version; refuse what is not ours. So far nothing but the header has been read."""
         (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        found: int = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if application != APPLICATION_ID:
             raise CatalogError(
@@ -141,6 +153,16 @@ class SqliteFile:
                 f"{self._path} was written by a newer mediakeep (schema {found}; this one knows up "
                 f"to {version}): upgrade mediakeep"
             )
+        return found
+
+    def _migrate(self, version: int, migrations: Mapping[int, Sequence[str]]) -> None:
+        """Bring the file to `version` in one transaction, unless another process has just done so."""
+        with self.write() as db:
+            (found,) = db.execute("PRAGMA user_version").fetchone()
+            for older in range(found, version):
+                for statement in migrations[older]:
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version={version}")
 
     def _connect(self) -> sqlite3.Connection:
         if self._closed:

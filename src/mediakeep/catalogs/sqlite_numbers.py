@@ -9,12 +9,22 @@ from mediakeep.catalogs.sqlite_schema import time_of
 from mediakeep.model import FailedDeletion, ScopeStats, Stats
 
 _LOCATIONS = """
-    SELECT count(*) FILTER (WHERE condemned IS NULL),
-           count(*) FILTER (WHERE condemned IS NULL AND owned),
-           coalesce(sum(size) FILTER (WHERE condemned IS NULL), 0),
+    SELECT count(*) FILTER (WHERE condemned IS NULL AND variant_of IS NULL),
+           count(*) FILTER (WHERE condemned IS NULL AND variant_of IS NULL AND owned),
+           coalesce(sum(size) FILTER (WHERE condemned IS NULL AND variant_of IS NULL), 0),
+           count(*) FILTER (WHERE condemned IS NULL AND variant_of IS NOT NULL),
+           coalesce(sum(size) FILTER (WHERE condemned IS NULL AND variant_of IS NOT NULL), 0),
            count(*) FILTER (WHERE condemned IS NOT NULL AND owned),
            coalesce(sum(size) FILTER (WHERE condemned IS NOT NULL AND owned), 0)
     FROM locations
+"""
+
+# Of blobs only: a path is no copy that would have been made.
+_SAVED = """
+    SELECT coalesce(sum((n - 1) * size), 0)
+    FROM (SELECT location_id, count(*) AS n FROM refs GROUP BY location_id HAVING n > 1)
+    JOIN locations ON locations.id = location_id
+    WHERE substr(location, 1, 1) <> x'2f'
 """
 
 _SCOPES = """
@@ -35,7 +45,10 @@ def stats(db: sqlite3.Connection, now: dict[str, Any], *, by_scope: bool) -> Sta
     db.execute("BEGIN")  # one snapshot for all of them
     try:
         refs, oldest = db.execute("SELECT count(*), min(stored_at) FROM refs").fetchone()
-        files, owned, size, condemned, condemned_size = db.execute(_LOCATIONS).fetchone()
+        files, owned, size, variants, variants_size, condemned, condemned_size = db.execute(
+            _LOCATIONS
+        ).fetchone()
+        (saved,) = db.execute(_SAVED).fetchone()
         failed = db.execute(
             "SELECT location, error, attempts FROM locations"
             f" WHERE condemned IS NOT NULL AND attempts > 0 LIMIT {NAMED_FAILURES}"
@@ -60,6 +73,9 @@ def stats(db: sqlite3.Connection, now: dict[str, Any], *, by_scope: bool) -> Sta
         condemned_size=condemned_size,
         leases=leases,
         leased=leased,
+        saved=saved,
+        variants=variants,
+        variants_size=variants_size,
         oldest=None if oldest is None else time_of(oldest),
         failed=tuple(FailedDeletion(os.fsdecode(it[0]), it[1], it[2]) for it in failed),
         by_scope={name: ScopeStats(*counts) for name, *counts in rows},

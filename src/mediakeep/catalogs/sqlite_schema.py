@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mediakeep.catalogs import Registration
 from mediakeep.errors import UnknownRef
 from mediakeep.model import CleanupPolicy, Entry, MediaMeta, Receipt
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE TABLE locations (
@@ -21,9 +22,13 @@ CREATE TABLE locations (
     sha256 TEXT NOT NULL,
     condemned INTEGER,                  -- the line of history that says why; NULL while live
     attempts INTEGER NOT NULL DEFAULT 0,  -- deletions that failed
-    error TEXT NOT NULL DEFAULT ''
+    error TEXT NOT NULL DEFAULT '',
+    variant_of INTEGER,                 -- the location that it was made from; that may go first
+    variant TEXT NOT NULL DEFAULT ''    -- and what was made of it
 ) STRICT;
 CREATE INDEX locations_condemned ON locations (condemned) WHERE condemned IS NOT NULL;
+CREATE INDEX locations_by_content ON locations (substr(sha256, 1, 16)) WHERE sha256 <> '';
+CREATE INDEX locations_variants ON locations (variant_of) WHERE variant_of IS NOT NULL;
 
 CREATE TABLE refs (
     ref BLOB PRIMARY KEY,               -- the 16 bytes of the uuid
@@ -79,6 +84,16 @@ CREATE TRIGGER locations_less AFTER DELETE ON locations BEGIN
 END
 """
 
+MIGRATIONS = {
+    1: (
+        "ALTER TABLE locations ADD COLUMN variant_of INTEGER",
+        "ALTER TABLE locations ADD COLUMN variant TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX locations_by_content ON locations (substr(sha256, 1, 16)) WHERE sha256 <> ''",
+        "CREATE INDEX locations_variants ON locations (variant_of) WHERE variant_of IS NOT NULL",
+    ),
+}
+"""What brings a file of each older version to the next one."""
+
 # A lease is live while its deadline is ahead, in this boot of the machine.
 LEASED = """EXISTS (
     SELECT 1 FROM leases WHERE location_id = locations.id AND deadline >= :now AND boot = :boot
@@ -120,18 +135,29 @@ def ref_of(key: bytes) -> str:
     return f"media://{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
-def meta_to_json(meta: MediaMeta) -> str:
-    """Return meta as ASCII JSON, so that a name that is not valid Unicode comes back as it was."""
-    texts = {"filename": meta.filename, "content_type": meta.content_type, "source": meta.source}
+def said_of(new: Registration) -> str:
+    """Return meta and types as ASCII JSON, so that a name of invalid Unicode comes back as it was."""
+    meta = new.meta
+    texts = {
+        "filename": meta.filename,
+        "content_type": meta.content_type,
+        "source": meta.source,
+        "detected": new.detected,
+    }
     said = {name: text for name, text in texts.items() if text}
+    if new.declared != meta.content_type:
+        said["declared"] = new.declared
     if meta.cleanup_policy is not CleanupPolicy.DELETE_ON_CLEANUP:
         said["cleanup_policy"] = meta.cleanup_policy.value
     return json.dumps(said)
 
 
-def meta_from_json(text: str) -> MediaMeta:
-    """Return what `meta_to_json` was given."""
-    return MediaMeta(**json.loads(text))
+def meta_and_types(text: str) -> tuple[MediaMeta, str, str]:
+    """Return meta, declared and detected type out of what `said_of` gave."""
+    said = json.loads(text)
+    declared, detected = said.pop("declared", None), said.pop("detected", "")
+    meta = MediaMeta(**said)
+    return meta, meta.content_type if declared is None else declared, detected
 
 
 def place_of(location: bytes, path: bytes | None) -> tuple[str, str | None]:
@@ -146,12 +172,13 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
     """Return the entry of a row of `ENTRIES`."""
     key, scope, location, path, meta, size, sha256, stored_at, expires_at, owned, refs, leases = row
     name, given = place_of(location, path)
+    said, declared, detected = meta_and_types(meta)
     return Entry(
         ref=ref_of(key),
         scope=scope,
         location=name,
         path=None if given is None else Path(given),
-        meta=meta_from_json(meta),
+        meta=said,
         size=size,
         sha256=sha256,
         stored_at=time_of(stored_at),
@@ -159,6 +186,8 @@ def entry_of(row: tuple[Any, ...]) -> Entry:
         owned=bool(owned),
         refs=refs,
         leases=leases,
+        declared_type=declared,
+        detected_type=detected,
     )
 
 

@@ -10,7 +10,7 @@ from mediakeep.cli.erasing import erase
 from mediakeep.cli.incoming import add, put
 from mediakeep.cli.journal import log
 from mediakeep.cli.options import takes_json, takes_store
-from mediakeep.cli.outgoing import cat, ls, resolve, scopes, show, stats
+from mediakeep.cli.outgoing import cat, export, ls, resolve, scopes, show, stats
 
 
 class _InOrder(click.Group):
@@ -72,7 +72,7 @@ def completion(shell: str) -> None:
 
 
 for _command in (
-    *(put, add, resolve, show, cat, ls, scopes),
+    *(put, add, resolve, show, cat, export, ls, scopes),
     *(release, erase, sweep, log, stats, check, completion),
 ):
     command_line.add_command(_command)

@@ -96,6 +96,8 @@ def entry_json(entry: "Entry") -> dict[str, Any]:
         "scope": entry.scope,
         "filename": entry.meta.filename,
         "content_type": entry.meta.content_type,
+        "declared_type": entry.declared_type,
+        "detected_type": entry.detected_type,
         "source": entry.meta.source,
         "size": entry.size,
         "sha256": entry.sha256,
@@ -194,6 +196,8 @@ def entry_lines(entry: "Entry") -> Iterator[str]:
         left = _expiry(entry, now)
         when = "due: ends with the next sweep" if left == "due" else f"in {left}"
         shown["expires"] = f"{moment_text(entry.expires_at)} ({when})"
+    if entry.declared_type not in ("", entry.meta.content_type):
+        shown["type"] += f" (declared as {plain(entry.declared_type)})"
     if not entry.leases:
         del shown["leases"]
     if entry.path is not None and not os.path.lexists(entry.path):

@@ -134,6 +134,13 @@ def ref_name(text: str) -> str:
     return text
 
 
+def permissions(text: str) -> int:
+    """Return the permissions that `text` spells in octal, such as 640."""
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise click.BadParameter(f"{text!r} are no permissions: write three octal digits, such as 640")
+    return int(text, 8)
+
+
 # -- completion
 
 

@@ -28,6 +28,7 @@ from mediakeep.cli.options import (
     complete_refs,
     complete_scopes,
     pass_settings,
+    permissions,
     ref_name,
     scope_name,
     takes_json,
@@ -35,6 +36,8 @@ from mediakeep.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mediakeep.model import Stats
 
 _CHUNK = 1 << 18
@@ -115,6 +118,50 @@ def _copy(source: BinaryIO, target: BinaryIO, *, text_only: bool) -> None:
 
 
 @click.command()
+@click.option(
+    "--mode",
+    type=permissions,
+    default="644",
+    show_default=True,
+    metavar="OCTAL",
+    help="Permissions of the copies.",
+)
+@click.option(
+    "--link",
+    is_flag=True,
+    help="Make hard links where possible: no copy, and the very same "
+    "file, so that nobody may write into it.",
+)
+@click.argument(
+    "refs", metavar="REF...", nargs=-1, required=True, type=ref_name, shell_complete=complete_refs
+)
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@takes_store
+@takes_json
+@pass_settings
+def export(settings: Settings, refs: tuple[str, ...], folder: str, *, mode: int, link: bool) -> None:
+    """Give files a readable name in the folder DIR, and print their paths.
+
+    The name is that of the file, made safe, with the ending of what its bytes are. Nothing is ever
+    overwritten: a name that is taken gets a number. What is exported is yours, and stays.
+
+    \b
+      mediakeep export media://... ~/Downloads
+    """  # noqa: D301
+    exported: list[tuple[str, Path]] = []
+    with settings.opened() as store:
+        try:
+            for ref in refs:
+                exported.append((ref, store.export(ref, folder, mode=mode, link=link)))  # noqa: PERF401
+        finally:
+            if settings.json:
+                echo_json_list({"ref": ref, "path": path} for ref, path in exported)
+            else:
+                for _, path in exported:
+                    click.echo(plain(str(path)) if on_terminal(sys.stdout) else bytes(path))
+
+
+@click.command()
 @click.option("--tree", is_flag=True, help="Show scopes as a tree, with sums.")
 @click.argument("scope", type=scope_name, required=False, shell_complete=complete_scopes)
 @takes_store
@@ -185,6 +232,8 @@ def _stats_text(settings: Settings, stats: "Stats") -> dict[str, str]:
         "files": f"{stats.files}, {size_text(stats.size)}",
         "owned": f"{stats.owned} (deleted when their last ref has ended)",
         "borrowed": f"{stats.borrowed} (never deleted)",
+        "saved": size_text(stats.saved) + (" (refs share the same bytes)" if stats.saved else ""),
+        "variants": f"{stats.variants}, {size_text(stats.variants_size)}" if stats.variants else "0",
         "leases": f"{stats.leases} on {count_text(stats.leased, 'file')}" if stats.leases else "0",
         "condemned": f"{condemned} (wait for deletion)" if stats.condemned else "0",
         "failed": _failed_text(stats),

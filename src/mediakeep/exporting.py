@@ -1,0 +1,111 @@
+"""A real file under a readable name, for a sandbox or a person: `export`."""
+
+import errno
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from mediakeep.errors import BlobError
+from mediakeep.files import open_regular
+from mediakeep.intake.names import display_name, with_number
+from mediakeep.intake.types import extension, extensions
+from mediakeep.model import MediaMeta
+
+MOST_NAMES = 10_000
+"""How many numbers are tried for a name that is taken."""
+
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK)
+
+
+def export(
+    source: Path, name: str, folder: str | os.PathLike[str], *, mode: int, group: int | None, link: bool
+) -> Path:
+    """Give the file `source` the name `name`, or that with a number, in `folder`; return the path.
+
+    It appears under that name when it is complete, and never replaces anything.
+
+    Raises:
+        BlobError: it cannot be read or written there. Nothing is left behind.
+    """
+    where = os.path.realpath(folder)
+    temp = os.path.join(where, f".mediakeep-{secrets.token_hex(8)}.part")
+    try:
+        if not (link and _linked(source, temp)):
+            _copy(source, temp, mode, group)
+        try:
+            return _named(temp, where, name)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(temp)
+    except OSError as error:
+        raise BlobError(
+            f"cannot export {name!r} into {os.fspath(folder)!r}: {error.strerror or error}"
+        ) from error
+
+
+def export_name(ref: str, meta: MediaMeta) -> str:
+    """Return a safe name for the file of `ref`, with the extension of what its bytes are.
+
+    >>> export_name("", MediaMeta("../../etc/invoice.exe", "application/pdf"))
+    'invoice.pdf'
+    """
+    content_type = meta.content_type
+    name = display_name(meta.filename) or f"file-{ref[-12:]}"
+    ending = extension(content_type)
+    # What text is called tells more than its type does.
+    if not ending or content_type.startswith("text/plain"):
+        return name
+    stem, given = os.path.splitext(name)
+    return name if given.lower() in extensions(content_type) else display_name(f"{stem}{ending}")
+
+
+def _linked(source: Path, temp: str) -> bool:
+    try:
+        os.link(source, temp, follow_symlinks=True)
+    except OSError as error:
+        if error.errno in _NO_LINKS:
+            return False
+        raise
+    return True
+
+
+def _copy(source: Path, temp: str, mode: int, group: int | None) -> None:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    with open_regular(source) as bytes_in, os.fdopen(os.open(temp, flags, 0o600), "wb") as bytes_out:
+        try:
+            shutil.copyfileobj(bytes_in, bytes_out, 1 << 20)
+            bytes_out.flush()
+            if group is not None:
+                os.fchown(bytes_out.fileno(), -1, group)
+            os.fchmod(bytes_out.fileno(), mode)
+        except BaseException:
+            os.unlink(temp)
+            raise
+
+
+def _named(temp: str, where: str, name: str) -> Path:
+    """Give `temp` the first name that is free."""
+    for number in count(1):
+        path = os.path.join(where, name if number == 1 else with_number(name, number))
+        try:
+            _take_name(temp, path)
+        except FileExistsError:
+            if number == MOST_NAMES:
+                raise
+            continue
+        return Path(path)
+    raise AssertionError
+
+
+def _take_name(temp: str, path: str) -> None:
+    try:
+        os.link(temp, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # No hard links here: a name that is taken first holds the place until the file replaces it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        os.replace(temp, path)
