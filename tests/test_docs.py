@@ -12,6 +12,7 @@ import mediakeep.testing
 
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT / "examples" / "media"
+HEIC = ROOT / "tests" / "data" / "pictures" / "turned.heic"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/*.md")]
 MADE_LATER = {"docs/benchmarks.md"}  # written by `make bench`
 
@@ -37,6 +38,7 @@ def test_examples_run_in_order_and_print_what_they_say(page, tmp_path, monkeypat
     for sample in MEDIA.iterdir():
         if sample.suffix not in (".md", ".py"):
             shutil.copy(sample, tmp_path)
+    shutil.copy(HEIC, tmp_path / "photo.heic")
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "example"}
     for block in EXAMPLE.finditer(page.read_text()):
