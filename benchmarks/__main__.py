@@ -4,11 +4,29 @@ import argparse
 import sys
 import time
 
-from benchmarks import durable, memory, plot, processes, report, startup
+from benchmarks import (
+    asynchronous,
+    durable,
+    memory,
+    messages,
+    plot,
+    processes,
+    report,
+    sniffing,
+    startup,
+)
 from benchmarks.growth import curve
 from benchmarks.measure import FULL, QUICK, Line
 
-LINES = {**memory.LINES, **durable.LINES, **processes.LINES, **startup.LINES}
+LINES = {
+    **memory.LINES,
+    **durable.LINES,
+    **processes.LINES,
+    **startup.LINES,
+    **messages.LINES,
+    **asynchronous.LINES,
+    **sniffing.LINES,
+}
 
 # They delete very many files, and ext4 is slow to make new ones for minutes after that: they come last.
 LAST = ("release_all", "processes.sweep", "reconcile")

@@ -24,6 +24,11 @@ FILLED = 1500
 """How many refs and keys either side has before it is measured, so that its folders are there."""
 
 
+def payload() -> bytes:
+    """Return bytes that nobody had before: those that are there already are not written again."""
+    return os.urandom(16) + PAYLOAD[16:]
+
+
 class Bench:
     """One folder with a store and a cache side by side."""
 
@@ -37,12 +42,12 @@ class Bench:
             self.cache.set(f"before-{n}", b"x")
 
     def put(self, rounds: int = 1) -> list[str]:
-        return [self.store.put(PAYLOAD, scope=SCOPE) for _ in range(rounds * self.calls)]
+        return [self.store.put(payload(), scope=SCOPE) for _ in range(rounds * self.calls)]
 
     def set(self, rounds: int = 1) -> list[str]:
         keys = [os.urandom(16).hex() for _ in range(rounds * self.calls)]
         for key in keys:
-            self.cache.set(key, PAYLOAD)
+            self.cache.set(key, payload())
         return keys
 
     def timed(self, run: Callable[[], object]) -> Side:
@@ -101,7 +106,7 @@ def _write_durably(folder: Path, name: str) -> None:
     temp = f"{folder}/{name}.tmp"
     handle = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
-        os.write(handle, PAYLOAD)
+        os.write(handle, payload())
         os.fsync(handle)
     finally:
         os.close(handle)

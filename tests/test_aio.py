@@ -463,8 +463,7 @@ def test_the_store_is_closed_with_its_block(opened, backend):
     async def main():
         async with AsyncMediaStore(opened()) as awaited:
             ref = await awaited.put(b"bytes")
-            path = await awaited.resolve(ref)
-        return path
+            return await awaited.resolve(ref)
 
     path = run(backend, main)
     assert isinstance(path, Path)

@@ -24,7 +24,7 @@ _CALLS = (
 )
 _STATEMENTS = re.compile(
     r"\s*(BEGIN IMMEDIATE|BEGIN|COMMIT|ROLLBACK|INSERT INTO \w+|UPDATE \w+|DELETE FROM \w+"
-    r"|PRAGMA journal_mode=\w+|PRAGMA wal_checkpoint|PRAGMA application_id)"
+    r"|ALTER TABLE|CREATE INDEX|PRAGMA journal_mode=\w+|PRAGMA wal_checkpoint|PRAGMA application_id)"
 )
 
 

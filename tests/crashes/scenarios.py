@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mediakeep import CleanupPolicy, MediaMeta, MediaStore, open_store
 from mediakeep.catalogs import sqlite_file
 from mediakeep.testing import FakeClock
 
+DATA = Path(__file__).parents[1] / "data"
 BORROWED = MediaMeta(cleanup_policy=CleanupPolicy.FORGET_ONLY)
 NOW = 1_767_225_600.0
 LATER = NOW + 3 * 86_400
@@ -82,6 +84,15 @@ class FirstOpening(Scenario):
         super().open()
 
 
+class OpeningOfAnOlderVersion(FirstOpening):
+    through = ("PRAGMA journal_mode=WAL", "BEGIN IMMEDIATE", "ALTER TABLE", "CREATE INDEX", "COMMIT")
+
+    def open(self, now: float = NOW) -> MediaStore | None:
+        if not self.folder.exists():
+            shutil.copytree(DATA / "schema-1", self.folder)
+        return super().open(now)
+
+
 class Put(Scenario):
     through = (
         "create", "flock", "write", "link", "fsync", "fsync", "lockf", "BEGIN IMMEDIATE",
@@ -125,6 +136,44 @@ class PutThatCheckpoints(Scenario):
 
     def act(self, store: MediaStore) -> None:
         store.put(b"bytes", scope="new")
+
+
+class PutOfBytesThatAreThere(Scenario):
+    through = (
+        "create", "write", "link", "fsync", "BEGIN IMMEDIATE", "INSERT INTO refs", "COMMIT", "unlink",
+        "unlink",
+    )  # fmt: skip
+
+    def prepare(self, store: MediaStore) -> None:
+        store.put(b"bytes", scope="old")
+
+    def act(self, store: MediaStore) -> None:
+        store.put(b"bytes", scope="new")
+
+
+class PutOfBytesThatHaveJustEnded(PutOfBytesThatAreThere):
+    through = ("link", "INSERT INTO locations", "COMMIT", "unlink")
+
+    def prepare(self, store: MediaStore) -> None:
+        super().prepare(store)
+        with _no_unlinks():
+            store.release_all("old")
+
+
+class Variant(Scenario):
+    through = (
+        "INSERT INTO leases", "COMMIT", "link", "fsync", "BEGIN IMMEDIATE", "INSERT INTO locations",
+        "COMMIT", "unlink", "DELETE FROM leases", "COMMIT",
+    )  # fmt: skip
+
+    def prepare(self, store: MediaStore) -> None:
+        store.put(b"bytes", scope="old")
+
+    def begin(self, store: MediaStore) -> None:
+        self.ref = only(store, "old")
+
+    def act(self, store: MediaStore) -> None:
+        store.variant(self.ref, "loud", lambda path: path.read_bytes().upper())
 
 
 class StoreInPlace(Scenario):
@@ -194,6 +243,14 @@ class ReleaseOfAFile(Scenario):
 class ReleaseOfABlob(ReleaseOfAFile):
     def prepare(self, store: MediaStore) -> None:
         store.put(b"bytes", scope="old")
+
+
+class ReleaseOfAnOriginal(ReleaseOfAFile):
+    through = (*_ENDED[:2], "INSERT INTO history", *_ENDED[2:5], "unlink", "unlink", *_DELETED[2:])
+
+    def prepare(self, store: MediaStore) -> None:
+        ref = store.put(b"bytes", scope="old")
+        store.variant(ref, "loud", lambda path: path.read_bytes().upper())
 
 
 class ReleaseOfWhatIsBorrowed(ReleaseOfAFile):

@@ -81,6 +81,7 @@ class Worker:
             self._release_a_dead_life(store)
             deeds = [self._put, self._store_own, self._store_shared, self._borrow, self._share]
             deeds += [self._read, self._read, self._lease, self._release, self._release_all, self._sweep]
+            deeds += [self._variant]
             while True:
                 self._random.choice(deeds)(store)
         except BaseException:
@@ -104,6 +105,8 @@ class Worker:
         return self._random.choice((self._scope, f"{self._scope}:turn{self._random.randrange(3)}"))
 
     def _some_bytes(self) -> bytes:
+        if self._random.random() < 0.3:  # what all of them have, so that blobs are shared
+            return b"everybody has %d" % self._random.randrange(3)
         return self._random.randbytes(self._random.choice((0, 10, 5_000, 200_000)))
 
     def _put(self, store: MediaStore) -> None:
@@ -153,6 +156,15 @@ class Worker:
         ref = self._some_ref()
         if ref is not None:
             self._check(ref, store.read_bytes(ref), self._mine[ref][1])
+
+    def _variant(self, store: MediaStore) -> None:
+        ref = self._some_ref()
+        if ref is None:
+            return
+        name = self._random.choice(("one", "two"))
+        with store.lease(ref):
+            path = store.variant(ref, name, lambda path: path.read_bytes()[::-1])
+            self._check(ref, path.read_bytes()[::-1], self._mine[ref][1])
 
     def _check(self, ref: str, found: bytes, data: bytes) -> None:
         if found != data:

@@ -89,6 +89,14 @@ def _read(db: sqlite3.Connection, store: Path) -> Books:
         is_blob = not place.startswith(b"/")
         refs[ref] = Live(ref, scope, paths[number], is_blob, bool(is_owned), *more)
         named.add(paths[number])
+    # What was made of a live file lives with it.
+    columns = {name for _, name, *_ in db.execute("PRAGMA table_info(locations)")}
+    if "variant_of" in columns:
+        for number, original in db.execute(
+            "SELECT id, variant_of FROM locations WHERE variant_of IS NOT NULL AND condemned IS NULL"
+        ):
+            if paths.get(original) in named:
+                named.add(paths[number])
     faults += [f"{path} is condemned, and a ref names it" for path in condemned & named]
     faults += [
         f"{path} has no ref, and is not condemned" for path in {*paths.values()} - condemned - named

@@ -147,22 +147,28 @@ class MemoryCatalog(Catalog):
         limits: Limits | None = None,
         is_there: IsThere | None = None,
     ) -> str:
+        scope = new.scope if limits is not None and limits.max_scope_bytes is not None else None
+        twin = None
+        if is_there is not None:
+            with self._lock:
+                twins = self._twins_of(new, scope)
+            twin = next(filter(is_there, twins), None)
         with self._lock:
-            if is_there is not None:
-                by_scope = limits is not None and limits.max_scope_bytes is not None
-                twins = self._twins_of(new, new.scope if by_scope else None)
-                new.location = next(filter(is_there, twins), new.location)
+            if twin is not None and twin in self._twins_of(new, scope):  # it may have ended since
+                new.location = twin
             self._write(new, ttl, limits)
         return new.location
 
-    def _twins_of(self, new: Registration, scope: str | None) -> Iterator[str]:
-        """Yield the live blobs with the bytes of `new`, named in `scope` unless that is None."""
+    def _twins_of(self, new: Registration, scope: str | None) -> list[str]:
+        """Return the live blobs with the bytes of `new`, named in `scope` unless that is None."""
         owned = new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
+        found = []
         for name in self._twins.get(new.sha256, ()):
             location = self._locations[name]
             inside = scope is None or any(self._refs[ref].scope == scope for ref in location.refs)
             if location.size == new.size and location.owned == owned and inside:
-                yield name
+                found.append(name)
+        return found
 
     def register(
         self,

@@ -3,6 +3,7 @@
 Names are IANA's where it has one, else the name in use. RFC 6838 section 4.2 has their grammar.
 """
 
+import re
 from functools import cache
 
 OCTETS = "application/octet-stream"
@@ -289,6 +290,8 @@ _MAY_BE = {
 }
 _RECOGNISABLE = FOUND | {name for others in _MAY_BE.values() for name in others}
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
+
 # What opens with a click, and runs: never a fitting name for plain text.
 _ACTIVE = frozenset(
     {
@@ -313,6 +316,11 @@ def essence(content_type: str) -> str:
     """
     name = content_type.partition(";")[0].strip().lower()
     return _ALIASES.get(name, name)
+
+
+def is_name(name: str) -> bool:
+    """Return whether it is written as a type must be (RFC 6838 section 4.2), in lower case."""
+    return _NAME.fullmatch(name) is not None
 
 
 def extension(content_type: str) -> str:

@@ -20,22 +20,25 @@ _INTERPRETERS: Final = (
 )
 _JAVASCRIPT: Final = re.compile(
     r"""
-      ["']use[ ]strict["']
-    | [;!+(~]{1,4}+\s*+(?:async\s++)?function\b\s*+[\w$]*+\s*+\(       # called at once
+      ["']use[ ]strict["']\s*+(?:;|\Z|\n)
+    | (?:[;!+(~]\s*+){1,4}+(?:async\s++)?function\b\s*+[\w$]*+\s*+\([\w$,\s]{0,200}+\)\s*+\{
     | ;?\(\s*+(?:async\s*+)?\([\w$,\s]{0,200}+\)\s*+=>
-    | async\s++function\b
-    | import\b[\w\s$*{},]{1,200}?\bfrom\s*+["']
-    | export\s++(?:default\b|const\b|function\b|class\b|async\b|[{*])
+    | (?:export\s++(?:default\s++)?)?async\s++function\b\s*+[\w$]*+\s*+\(
+    | import\b[\w\s$*{},]{1,200}?\bfrom\s*+(?:"[^"\s]++"|'[^'\s]++')\s*+(?:;|\Z|\n)
+    | export\s++(?:default\s++)?
+        (?:[{*]|const\s++[\w$]++\s*+=|function\b[\s*]*+[\w$]*+\s*+\(|class\b[^\n{;]{0,99}\{)
     | (?:const|let|var)\s++[\w$]++\s*+=\s*+
         (?:require\(|function\b|\([\w$,\s]{0,200}+\)\s*+=>|async\b|new\s|document\.|window\.|await\s)
-    | (?:const|let|var)\s++[\w$]++\s*+=[^\n;]{1,200};
+    | (?:const|let|var)\s++[\w$]++\s*+=[^\n;]{1,200}+;[ \t]*+(?:[\r\n]|\Z)
     | (?:window|document|globalThis|location|navigator|localStorage|console|module|exports|process)
         (?:\.[\w$]{1,40}+){1,4}+\s*+[(=\[]
     | (?:alert|eval|setTimeout|setInterval|fetch|jQuery|importScripts|require|define|\$)
-        \(\s*+[\w$"'`(\[{]
+        \(\s*+(?:function\b|document\b|["'`(\[])
+    | (?:alert|eval)\([^\n]{1,200}\)\s*+(?:;|\Z|\n)
     """,
     re.VERBOSE,
 )
+_LINE_COMMENTS: Final = re.compile(r"(?://[^\n]*+(?:\s++|\Z)){1,60}+")
 _FUNCTION: Final = re.compile(r"function\s++[\w$]++\s*+\([\w$,\s]{0,200}+\)\s*+\{")
 _STATEMENT: Final = re.compile(r"\b(?:return|var|let|const|this|document|window|console)\b")
 
@@ -75,8 +78,9 @@ def _past_comments(text: str) -> int:
     at = 0
     for _ in range(_COMMENTS):
         at = past_space(text, at)
-        if text.startswith("//", at):
-            end = text.find("\n", at)
+        lines = _LINE_COMMENTS.match(text, at)
+        if lines:
+            end = lines.end()
         elif text.startswith("/*", at):
             end = text.find("*/", at + 2)
             end += 2 if end >= 0 else 0

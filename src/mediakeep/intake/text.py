@@ -26,7 +26,7 @@ _BEGINNINGS: Final = (
     ("WEBVTT", "text/vtt"),
 )
 _JSON: Final = JSONDecoder()
-_JSON_CHARACTERS = 256
+_JSON_CHARACTERS = 200
 """How much of a text is parsed to see whether it is JSON."""
 _CSV_CHARACTERS = 1024
 _CSV_LINES = 10
@@ -41,11 +41,10 @@ def text_type(head: bytes) -> tuple[str, bool]:
     """
     text = decoded(head)
     if text is None:
-        start = head.lstrip()[:2]
-        if not start.startswith((b"<", b"#!")):
-            return "", False
-        rough = head.decode("latin-1").lstrip()
-        return markup_type(rough, strict=True) or script_type(rough) or ("", False)
+        rough = _roughly(head).lstrip()
+        if rough.startswith("<"):
+            return markup_type(rough, strict=True) or ("", False)
+        return (rough.startswith("#!") and script_type(rough)) or ("", False)
     start_of = text.lstrip()
     if not start_of:
         return "text/plain", False
@@ -93,6 +92,14 @@ def decoded(head: bytes) -> str | None:
     # Without a mark only what is ASCII for the most part.
     zeros = head[encoding.endswith("le") :: 2].count(0)
     return _by(encoding, head) if zeros * 2 > len(head) * 0.8 else None
+
+
+def _roughly(head: bytes) -> str:
+    """Return what those would read who do not mind bytes that are no text."""
+    for mark, encoding in _BOMS:
+        if head.startswith(mark):
+            return head[len(mark) :].decode(encoding, "replace")
+    return head.decode("latin-1")
 
 
 def _by(encoding: str, data: bytes, *, checked: bool = False) -> str | None:
@@ -148,5 +155,7 @@ def _is_csv(text: str) -> bool:
         lines = lines[:_CSV_LINES]
     elif len(lines) > 2 and (len(text) > _CSV_CHARACTERS or not text.endswith(("\n", "\r"))):
         lines.pop()  # may be cut
+    if len(lines) < 2:
+        return False
     commas = lines[0].count(",")
-    return commas > 0 and len(lines) > 1 and all(line.count(",") == commas for line in lines)
+    return commas > 0 and all(line.count(",") == commas for line in lines)

@@ -8,6 +8,7 @@ from mediakeep.intake.kinds import (
     essence,
     extension,
     extensions,
+    is_name,
     may_be,
     recognisable,
 )
@@ -78,13 +79,15 @@ def proven(declared: str, sniffed: Sniffed) -> str:
     """Return what rules should take a file for, whatever was declared: one type, without parameters.
 
     That is what was found, also where it is a guess, if it contradicts what was declared. If nothing was
-    found, it is what was declared, but `application/octet-stream` if nothing was, or if it is a type
-    whose bytes would have been recognised.
+    found, it is what was declared, but `application/octet-stream` if that is nothing, no type as
+    RFC 6838 has them, or one whose bytes would have been recognised.
 
     >>> proven("image/png", sniff(b"just words")), proven("image/png", sniff(bytes(64)))
     ('text/plain', 'application/octet-stream')
     """
     said, found = essence(declared), sniffed.content_type
+    if not is_name(said):
+        said = ""
     if not found:
         return OCTETS if not said or recognisable(said) else said
     if said == "image/svg+xml" and found == "text/plain":  # XML is text, but text is no picture
