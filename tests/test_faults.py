@@ -289,7 +289,8 @@ def folder_of_nobody():
 
 def as_nobody(work, *values):
     def run():
-        with open_store("memory:") as store:  # loads what Python loads late, while it can be read
+        # Python loads some of its own modules late; as nobody it may not be able to read them.
+        with tempfile.TemporaryDirectory() as warm, open_store(warm) as store:
             store.put(b"text")
         os.setgid(NOBODY)
         os.setuid(NOBODY)

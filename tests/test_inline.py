@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mediakeep import FileMediaStore, MediaMeta, MediaStore
+from mediakeep import FileMediaStore, Limits, MediaMeta, MediaStore
 from mediakeep.messages import PROVIDERS, externalize, inline
 
 Image = pytest.importorskip("PIL.Image", reason="pictures are changed with Pillow")
@@ -254,6 +254,13 @@ def test_a_variant_is_made_once_and_goes_with_its_original(store: MediaStore):
     assert store.stats().variants == 2  # other limits
     store.release(ref)
     assert (store.stats().variants, store.stats().condemned) == (0, 0)
+
+
+def test_a_full_store_still_sends_what_it_cannot_keep():
+    with FileMediaStore(limits=Limits(max_store_files=1)) as full:
+        ref = full.put(written("BMP"))
+        assert picture(inline(mcp(ref), full, provider="anthropic")).size == (64, 48)
+        assert full.stats().variants == 0
 
 
 def test_what_fits_is_sent_as_it_is_and_has_no_variant(store: MediaStore):

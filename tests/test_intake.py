@@ -171,6 +171,9 @@ def test_a_picture_that_claims_too_many_pixels_is_refused_by_its_header(opened):
     store = opened(limits=Limits(max_pixels=50_000_000))
     refused(store, png(50_000, 50_000), TooLarge, "50000 x 50000 pixels.*max_pixels")
     store.put(png(5_000, 10_000))
+    store.release_all("")
+    refused(store, PNG[:20], TooLarge, "does not tell how many pixels")
+    store.put(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
 
 
 def test_rules_hold_for_files_that_are_registered_too(opened, make):

@@ -615,5 +615,7 @@ def test_no_4_kb_take_over_20_times_the_median(corpus: list[Sample]) -> None:
     noise = [bytes(chance.choices(b'<>!-[]{}"/*= \n,', k=HEAD_BYTES)) for _ in range(50)]
     costs = {head[:HEAD_BYTES]: _cost(head[:HEAD_BYTES]) for head in HOSTILE + noise}
     costs |= {head: cost for heads in by_type.values() for head, cost in heads.items()}
-    worst = max(costs, key=lambda head: costs[head])
-    assert costs[worst] <= 20 * median, (worst[:40], costs[worst], median)
+    # A busy machine makes some of them slow by chance; what is slow by itself is so every time.
+    slow = [head for head, cost in costs.items() if cost > 20 * median]
+    slow = [head for head in slow if all(_cost(head) > 20 * median for _ in range(5))]
+    assert slow == [], (slow[0][:40], costs[slow[0]], median)

@@ -64,10 +64,11 @@ async def put_from(
     If anything is raised or cancelled meanwhile, the `put` is broken off; a ref that it had got to write
     down is given to `release`. A generator is closed in any case: nobody else may have it.
     """
+    read = _reader(source)
     if not inspect.isasyncgen(source):
-        return await _feed(_reader(source), put, offload, release)
+        return await _feed(read, put, offload, release)
     async with aclosing(source):
-        return await _feed(_reader(source), put, offload, release)
+        return await _feed(read, put, offload, release)
 
 
 async def _feed(

@@ -34,7 +34,7 @@ class Roots:
                 raise ValueError(f"import_roots: {folder!r} is no folder: make it first")
 
     def check(self, given: str, *canonical: str) -> None:
-        """Raise PathNotAllowed if one of the `canonical` paths of `given` lies in none of the folders."""
+        """Raise PathNotAllowed if a `canonical` path of `given` lies in none of the folders."""
         for path in canonical:
             if not any(path.startswith(it if it == os.sep else it + os.sep) for it in self._folders):
                 where = f"{given!r}" if path == given else f"{given!r} leads to {path!r}, which"

@@ -51,11 +51,20 @@ def check_size(limits: Limits, size: int, proven_type: str) -> None:
 
 
 def check_pixels(limits: Limits, file: BinaryIO, proven_type: str) -> None:
-    """Raise TooLarge if a picture says in its header that it has more pixels than it may."""
-    if limits.max_pixels is None or not proven_type.startswith("image/"):
+    """Raise TooLarge if a picture does not say in its header that it has no more pixels than it may."""
+    if (
+        limits.max_pixels is None
+        or not proven_type.startswith("image/")
+        or proven_type == "image/svg+xml"  # which has none
+    ):
         return
     found = dimensions(file, proven_type)
-    if found is not None and found[0] * found[1] > limits.max_pixels:
+    if found is None:
+        raise TooLarge(
+            f"it is {proven_type}, and its header does not tell how many pixels it has (max_pixels): "
+            "convert it to PNG or JPEG"
+        )
+    if found[0] * found[1] > limits.max_pixels:
         raise TooLarge(
             f"it is a picture of {found[0]} x {found[1]} pixels, and one may have {limits.max_pixels} "
             "(max_pixels): scale it down, or raise the limit"

@@ -5,7 +5,7 @@ from typing import Final
 
 from mediakeep.intake.markup import past_space
 
-_COMMENTS = 8
+_COMMENTS = 4
 """How many comments are passed over."""
 _CODE_CHARACTERS = 300
 """How much of a text is looked at behind its comments."""

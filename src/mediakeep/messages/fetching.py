@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mediakeep.errors import (
+    BlobError,
     MediaError,
+    QuotaExceeded,
     RefExpired,
     RefReconciled,
     RefReleased,
@@ -153,8 +155,11 @@ def _picture(store: MediaStore, known: Known, provider: Provider, *, many: bool)
     if not rules.content_types:
         raise Withheld(f"{provider.name} takes no images", known)
     try:
-        with store.lease(known.ref):
-            data = store.variant(known.ref, _variant(rules), make).read_bytes()
+        with store.lease(known.ref) as media:
+            try:
+                data = store.variant(known.ref, _variant(rules), make).read_bytes()
+            except (QuotaExceeded, BlobError):  # no room to keep it, and still it can be sent
+                data = make(media.path)
         content_type = sniff(data[:HEAD_BYTES]).content_type
     except _FitsAsItIs:
         data = store.read_bytes(known.ref)
