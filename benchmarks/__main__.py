@@ -14,6 +14,7 @@ from benchmarks import (
     report,
     sniffing,
     startup,
+    streaming,
 )
 from benchmarks.growth import curve
 from benchmarks.measure import FULL, QUICK, Line
@@ -26,6 +27,7 @@ LINES = {
     **messages.LINES,
     **asynchronous.LINES,
     **sniffing.LINES,
+    **streaming.LINES,
 }
 
 # They delete very many files, and ext4 is slow to make new ones for minutes after that: they come last.

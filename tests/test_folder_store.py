@@ -1,12 +1,15 @@
 """The durable store: what a restart keeps, what is refused untouched, what an opening races with."""
 
+import functools
 import hashlib
 import multiprocessing
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ import pytest
 from mediakeep import (
     CatalogError,
     FileMediaStore,
+    Limits,
     MediaMeta,
     MediaStore,
     RefReleased,
@@ -267,3 +271,43 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
     monkeypatch.undo()
     with open_store(tmp_path / "store", fsync=False) as store:
         assert store.reconcile(deep=True).clean
+
+
+def test_no_verb_on_single_refs_scans_a_table_that_grows(tmp_path, monkeypatch):
+    asked = {}
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql, *values):
+            if sql.split()[0] in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH"):
+                asked.setdefault(sql, values)
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Watched))
+    limits = Limits(max_store_files=100, max_store_bytes=1000)
+    with open_store(tmp_path / "store", fsync=False, limits=limits) as store:
+        (tmp_path / "file").write_bytes(b"x")
+        refs = [store.put(b"%d" % n, scope="s") for n in range(3)]
+        refs += [store.store(tmp_path / "file", scope="s"), store.put(b"1", scope="t")]
+        refs += [store.share(refs[0], "u")]
+        for ref in refs:
+            store.resolve(ref)
+            store.variant(ref, "v", lambda path: b"v")
+            with store.lease(ref):
+                store.release(ref)
+        with pytest.raises(RefReleased):
+            store.resolve(refs[0])
+        store.put(b"z", scope="s:1", ttl=1)
+        store.release_all("s")
+        store.sweep()
+    scans = []
+    with closing(sqlite3.connect(tmp_path / "store" / "catalog.db")) as db:
+        for sql, values in asked.items():
+            plan = [row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}", *values)]
+            scans += [(sql, step) for step in plan if re.match(r"SCAN (refs|locations|history)\b", step)]
+    allowed = (
+        "SELECT 1 FROM leases",
+        "FROM history ORDER BY id LIMIT 1",
+        "ORDER BY condemned, id LIMIT",
+    )
+    assert [it for it in scans if not any(text in " ".join(it[0].split()) for text in allowed)] == []
+    assert len(asked) > 20

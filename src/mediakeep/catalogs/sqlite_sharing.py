@@ -9,9 +9,10 @@ from typing import Any
 from mediakeep.catalogs import Registration
 from mediakeep.model import CleanupPolicy
 
+# The plus keeps SQLite from putting the value into substr(), which is then no longer the index.
 _TWINS = """
     SELECT location FROM locations
-    WHERE substr(sha256, 1, 16) = substr(:sha256, 1, 16) AND sha256 <> '' AND sha256 = :sha256
+    WHERE substr(sha256, 1, 16) = substr(:sha256, 1, 16) AND sha256 <> '' AND +sha256 = :sha256
         AND size = :size AND owned = :owned AND condemned IS NULL AND variant_of IS NULL
         AND EXISTS (SELECT 1 FROM refs WHERE location_id = id AND (:scope IS NULL OR scope = :scope))
 """
