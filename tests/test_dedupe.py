@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from conftest import BORROWED
-from mediakeep import Limits, MediaMeta, UnknownRef, open_store
+from mediakeep import Limits, MediaMeta, QuotaExceeded, UnknownRef, open_store
 
 
 @pytest.fixture
@@ -83,11 +83,13 @@ def test_every_scope_is_charged_in_full(opened):
     assert store.resolve(store.put(b"12345678", scope="b")) == store.resolve(second)
 
 
-def test_what_is_full_still_takes_what_it_has(opened):
+def test_a_full_store_refuses_even_what_it_has_since_it_cannot_know_yet(opened):
     store = opened(dedupe=True, limits=Limits(max_store_files=1))
-    store.put(b"x", scope="a")
-    with pytest.raises(Exception, match="max_store_files"):
-        store.put(b"y", scope="a")
+    ref = store.put(b"x", scope="a")
+    for data in (b"x", b"y"):
+        with pytest.raises(QuotaExceeded, match="max_store_files"):
+            store.put(data, scope="a")
+    store.share(ref, "b")
 
 
 def test_a_put_that_races_with_the_last_release_gives_a_ref_whose_bytes_stay(store):
@@ -137,6 +139,17 @@ def test_erasing_a_scope_tells_what_another_one_keeps(store):
     assert erased.result.startswith("kept")
     (erased,) = store.erase("user:2")
     assert erased.result == "deleted"
+
+
+def test_erasing_a_scope_tells_what_became_of_variants_too(store):
+    ref = store.put(b"x", scope="user:1")
+    path = store.variant(ref, "loud", shout)
+    erased = store.erase("user:1")
+    assert sorted((it.size, it.refs, it.result) for it in erased) == [
+        (1, 0, "deleted"),
+        (1, 1, "deleted"),
+    ]
+    assert not path.exists()
 
 
 # -- variants

@@ -183,7 +183,7 @@ class Erased:
     location: str
     size: int
     refs: int
-    """How many refs of the scope named it."""
+    """How many refs of the scope named it; none if it was made of another file."""
     result: str
 
 

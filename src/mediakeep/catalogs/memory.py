@@ -394,6 +394,7 @@ class MemoryCatalog(Catalog):
             condemned.size, condemned.sha256 = variant.size, variant.sha256
             condemned.last = location.last
             ended.condemned.append(key)
+            ended.files[key] = EndedFile(variant.size, owned=True)
             self._note(why.value, *location.last, key, variant.size)
         location.variants = None
 

@@ -409,7 +409,7 @@ class SqliteCatalog(Catalog):
             )
         if line and oldest < now - self._history_seconds:
             self._shorten_history(db, now)
-        files: dict[str, EndedFile] = {}
+        files = dict(variants)
         for _, _, location_id in rows:
             location, size, owned = places[location_id]
             files.setdefault(os.fsdecode(location), EndedFile(size, bool(owned))).refs += 1

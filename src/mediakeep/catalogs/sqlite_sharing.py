@@ -3,10 +3,10 @@
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from mediakeep.catalogs import Registration
+from mediakeep.catalogs import EndedFile, Registration
 from mediakeep.model import CleanupPolicy
 
 # The plus keeps SQLite from putting the value into substr(), which is then no longer the index.
@@ -61,8 +61,8 @@ def condemn_variants(
     ended: dict[int, tuple[bytes, str]],
     first_line: int,
     note: Callable[[list[tuple[int, bytes, str, bytes, int]]], object],
-) -> Iterator[str]:
-    """Condemn the variants of those of the `ended` locations that have no ref left; yield them.
+) -> dict[str, EndedFile]:
+    """Condemn the variants of those of the `ended` locations that have no ref left; return them.
 
     `ended` gives the ref and scope that each location had last. `note` writes lines of the journal,
     each with its number, ref, scope, location and size.
@@ -74,4 +74,4 @@ def condemn_variants(
         db.executemany(
             "UPDATE locations SET condemned = ? WHERE id = ?", [(line, row[0]) for line, row in numbered]
         )
-    return (os.fsdecode(location) for _, location, _, _ in rows)
+    return {os.fsdecode(location): EndedFile(size, owned=True) for _, location, size, _ in rows}
