@@ -13,7 +13,17 @@ from pathlib import Path
 
 import diskcache
 
-from benchmarks.measure import Line, Scale, Side, fresh_place, interleaved, make_files, per_call, scratch
+from benchmarks.measure import (
+    Line,
+    Scale,
+    Side,
+    fresh,
+    fresh_place,
+    interleaved,
+    make_files,
+    per_call,
+    scratch,
+)
 from mediakeep import MediaStore, open_store
 
 PAYLOAD = random.Random(4).randbytes(100_000)
@@ -22,11 +32,6 @@ PLACES = 7
 READS = 500
 FILLED = 1500
 """How many refs and keys either side has before it is measured, so that its folders are there."""
-
-
-def payload() -> bytes:
-    """Return bytes that nobody had before: those that are there already are not written again."""
-    return os.urandom(16) + PAYLOAD[16:]
 
 
 class Bench:
@@ -38,16 +43,16 @@ class Bench:
         self.cache = diskcache.Cache(str(folder / "cache"))
         self.store: MediaStore = open_store(folder / "store", fsync=fsync)
         for n in range(FILLED):
-            self.store.put(b"x", scope="before")
+            self.store.put(b"%d" % n, scope="before")
             self.cache.set(f"before-{n}", b"x")
 
     def put(self, rounds: int = 1) -> list[str]:
-        return [self.store.put(payload(), scope=SCOPE) for _ in range(rounds * self.calls)]
+        return [self.store.put(fresh(PAYLOAD), scope=SCOPE) for _ in range(rounds * self.calls)]
 
     def set(self, rounds: int = 1) -> list[str]:
         keys = [os.urandom(16).hex() for _ in range(rounds * self.calls)]
         for key in keys:
-            self.cache.set(key, payload())
+            self.cache.set(key, fresh(PAYLOAD))
         return keys
 
     def timed(self, run: Callable[[], object]) -> Side:
@@ -106,7 +111,7 @@ def _write_durably(folder: Path, name: str) -> None:
     temp = f"{folder}/{name}.tmp"
     handle = os.open(temp, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
-        os.write(handle, payload())
+        os.write(handle, fresh(PAYLOAD))
         os.fsync(handle)
     finally:
         os.close(handle)

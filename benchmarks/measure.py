@@ -158,6 +158,11 @@ def fresh_place(folder: Path, *, of: int = 8) -> Path:
     return min(places, key=lambda place: cost[place])
 
 
+def fresh(like: bytes) -> bytes:
+    """Return bytes as `like` that nobody had before: a store keeps the same ones only once."""
+    return os.urandom(16) + like[16:]
+
+
 def make_files(folder: Path, count: int, content: bytes = b"x" * 1000) -> list[str]:
     """Make `count` files and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)

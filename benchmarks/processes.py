@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from benchmarks.measure import Line, Scale, interleaved, make_files, per_call, scratch
+from benchmarks.measure import Line, Scale, fresh, interleaved, make_files, per_call, scratch
 from mediakeep import FileMediaStore, MediaStore, open_store
 
 SECONDS = 1.5
@@ -50,7 +50,7 @@ def lease_in_memory(scale: Scale) -> Line:
 
 def lease_in_folder(scale: Scale) -> Line:
     with scratch() as folder, open_store(folder / "store", fsync=False) as store:
-        ref = store.put(b"x", scope="s")
+        ref = store.put(fresh(b"x"), scope="s")
 
         def lease_all() -> None:
             for _ in range(scale.puts):
@@ -86,7 +86,7 @@ class Load:
         self.waits: list[float] = []
 
     def _put(self) -> str:
-        return self._store.put(PHOTO, scope=self._scope)
+        return self._store.put(fresh(PHOTO), scope=self._scope)
 
     def run(self, seconds: float) -> int:
         """Work for so long: 70 % resolve, 20 % put, 10 % release; or resolve only."""
@@ -174,7 +174,7 @@ def beside_a_sweep(scale: Scale) -> Line:
             now = [0.0]
             with open_store(folder / str(n), fsync=False, clock=lambda now=now: now[0]) as store:
                 _fill(store, scale.expired)
-                kept = [store.put(b"x", scope="kept") for _ in range(OWN_REFS)]
+                kept = [store.put(fresh(b"x"), scope="kept") for _ in range(OWN_REFS)]
                 idle.append(statistics.median(_resolve(store, kept, lambda: False)))
                 now[0] = 100.0
                 sweeper = threading.Thread(target=store.sweep)
@@ -192,7 +192,7 @@ def beside_a_sweep(scale: Scale) -> Line:
 
 def _fill(store: MediaStore, count: int) -> None:
     for n in range(count):
-        store.put(b"x", scope=f"s{n // 10}", ttl=50)
+        store.put(fresh(b"x"), scope=f"s{n // 10}", ttl=50)
 
 
 def _resolve(store: MediaStore, refs: list[str], more: object) -> list[float]:
@@ -208,7 +208,7 @@ def _resolve(store: MediaStore, refs: list[str], more: object) -> list[float]:
 def reconciling(scale: Scale) -> Line:
     with scratch() as folder, open_store(folder / "store", fsync=False) as store:
         for n in range(scale.expired):
-            store.put(b"x", scope=f"s{n // 10}")
+            store.put(fresh(b"x"), scope=f"s{n // 10}")
 
         def walk() -> None:
             for shard in os.scandir(folder / "store" / "blobs"):

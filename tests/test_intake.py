@@ -364,3 +364,12 @@ def test_a_data_url_says_type_and_bytes(store):
     )
     url = store.data_url(store.put(b"hi", MediaMeta(content_type='x/y;a="\r\n,<b>"')))
     assert "\n" not in url and url.count(",") == 1
+
+
+def test_every_name_of_the_room_leads_somewhere():
+    import mediakeep.intake
+
+    assert all(getattr(mediakeep.intake, name) for name in mediakeep.intake.__all__)
+    assert set(mediakeep.intake.__all__) <= set(dir(mediakeep.intake))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mediakeep.intake.nothing

@@ -48,6 +48,10 @@ REMEMBERED = 4096
 """How many ended refs the catalog can still say the reason for, and how long its journal is."""
 
 
+_Line = tuple[float, str, str, str, str, int, int, str]
+"""A line of the journal: when, what, ref, scope, location, size, process id, error."""
+
+
 class _Location:
     """One place of bytes: its live refs and leases, and whether it may be deleted in the end."""
 
@@ -129,7 +133,7 @@ class MemoryCatalog(Catalog):
         self._leases: dict[int, str] = {}
         self._numbers = count(1)
         self._ended: OrderedDict[str, tuple[Why, str]] = OrderedDict()
-        self._journal: deque[Receipt] = deque(maxlen=REMEMBERED)
+        self._journal: deque[_Line] = deque(maxlen=REMEMBERED)
         self._by_age = Agenda(self._refs.__contains__)
         self._by_ttl = Agenda(self._refs.__contains__)
 
@@ -559,12 +563,16 @@ class MemoryCatalog(Catalog):
         return ScopeStats(len(refs), len(files), sum(self._locations[it].size for it in files))
 
     def _note(self, what: str, ref: str, scope: str, location: str, size: int, error: str = "") -> None:
-        by = f"process {os.getpid()}"
-        self._journal.append(Receipt(_time(self._clock()), what, ref, scope, location, size, by, error))
+        line = (self._clock(), what, ref, scope, location, size, os.getpid(), error)
+        self._journal.append(line)  # a Receipt is only made of it when somebody asks
 
     def history(self, ref: str | None = None, scope: str | None = None) -> Iterator[Receipt]:
         with self._lock:
-            lines = list(self._journal)
+            noted = list(self._journal)
+        lines = [
+            Receipt(_time(at), what, of, scope_of, location, size, f"process {pid}", error)
+            for at, what, of, scope_of, location, size, pid, error in noted
+        ]
         places = {line.location for line in lines if line.ref == ref}
         for line in lines:
             of_its_file = line.location in places and line.what in ("deleted", "failed")
