@@ -95,8 +95,9 @@ def find_data_urls(text: str) -> Iterator[tuple[int, int]]:
     it.
 
     >>> text = "![a cat](data:image/gif;base64,R0lGODlh) and so on"
-    >>> [text[begin:end] for begin, end in find_data_urls(text)]
-    ['data:image/gif;base64,R0lGODlh']
+    >>> for begin, end in find_data_urls(text):
+    ...     print(text[begin:end])
+    data:image/gif;base64,R0lGODlh
     """
     before = 0
     for mark in _MARK_IN_TEXT.finditer(text):

@@ -8,8 +8,8 @@ is the way back when the messages are sent, in the shape and within the limits o
 >>> picture = base64.b64encode(b"GIF89a" + bytes(2000)).decode()
 >>> part = {"type": "image", "data": picture, "mimeType": "image/gif"}
 >>> with FileMediaStore() as store:
-...     kept = externalize([part], store, "chat:7:turn:1")
-...     kept[0]["data"][:8], inline(kept, store) == [part]
+...     (kept_part,) = externalize([part], store, "chat:7:turn:1")
+...     kept_part.get("data")[:8], inline([kept_part], store) == [part]
 ('media://', True)
 """
 
