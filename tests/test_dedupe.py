@@ -183,6 +183,24 @@ def test_a_variant_is_made_once_and_lives_and_dies_with_its_original(store):
         store.variant(ref, "loud", make)
 
 
+def test_a_lease_on_the_original_holds_its_variants(store):
+    ref = store.put(b"hello", scope="a")
+    with store.lease(ref) as media:
+        path = store.variant(ref, "loud", shout)
+        store.release_all("a")
+        store.sweep()
+        assert media.path.exists()
+        assert path.read_bytes() == b"HELLO"
+    assert not path.exists()
+    assert blobs(store) == []
+
+
+def test_a_blob_that_was_exported_as_a_link_is_no_home_for_others_bytes(store, folder):
+    ref = store.put(b"good", scope="a")
+    store.export(ref, folder, link=True).write_bytes(b"evil")
+    assert store.read_bytes(store.put(b"good", scope="b")) == b"good"
+
+
 def test_a_variant_that_somebody_deleted_is_made_again(store):
     ref = store.put(b"hello", scope="a")
     path = store.variant(ref, "loud", shout)

@@ -173,6 +173,10 @@ def test_a_picture_that_claims_too_many_pixels_is_refused_by_its_header(opened):
     store.put(png(5_000, 10_000))
     store.release_all("")
     refused(store, PNG[:20], TooLarge, "does not tell how many pixels")
+    refused(store, PNG[:33] + png(50_000, 50_000)[8:], TooLarge, "50000 x 50000")
+    comments = b"\x21\xfe" + (b"\xff" + b"x" * 255) * 1100 + b"\0"
+    late = b"\x2c" + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0) + b"\2\0;"
+    refused(store, b"GIF89a\1\0\1\0\0\0\0" + comments + late, TooLarge, "60000 x 60000")
     store.put(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
 
 
@@ -285,8 +289,25 @@ def test_a_link_that_is_turned_out_of_the_roots_later_is_not_opened(rooted, fold
         rooted.read_bytes(ref)
 
 
+def test_no_verb_reads_through_a_link_that_was_turned_out_of_the_roots(rooted, folder, tmp_path):
+    (folder / "inside").write_bytes(b"fine")
+    (tmp_path / "out").mkdir()
+    ref = rooted.store(folder / "inside")
+    (folder / "inside").unlink()
+    (folder / "inside").symlink_to(tmp_path / "secret")
+    for verb in (
+        lambda: rooted.variant(ref, "v", lambda path: path.read_bytes()),
+        lambda: rooted.export(ref, tmp_path / "out"),
+        lambda: rooted.export(ref, tmp_path / "out", link=True),
+        lambda: rooted.data_url(ref),
+    ):
+        with pytest.raises(PathNotAllowed):
+            verb()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_roots_that_are_no_folders_are_refused(opened, folder, make):
-    for wrong in ([folder / "none"], [make()], str(folder)):
+    for wrong in ([folder / "none"], [make()], str(folder), [""]):
         with pytest.raises(ValueError, match="import_roots"):
             opened(import_roots=wrong)
 
@@ -344,11 +365,24 @@ def test_a_link_is_the_same_file(store, folder):
     assert path.read_bytes() == PNG
 
 
+def test_a_link_to_a_file_is_exported_as_the_file(store, folder, make):
+    (folder / "link").symlink_to(make("real.txt", b"real").name)
+    out = folder / "out"
+    out.mkdir()
+    ref = store.store(folder / "link", MediaMeta("name.txt"))
+    for link in (False, True):
+        path = store.export(ref, out, link=link)
+        assert not path.is_symlink()
+        assert path.read_bytes() == b"real"
+
+
 def test_an_export_that_cannot_be_done_says_why_and_leaves_nothing(store, folder, make):
     ref = store.put(PNG, MediaMeta("cat.png"))
     for where in (folder / "none", make("file")):
         with pytest.raises(BlobError, match=r"cannot export 'cat.png' into"):
             store.export(ref, where)
+    with pytest.raises(BlobError, match="null"):
+        store.export(ref, "a\0b")
     store.resolve(ref).unlink()
     with pytest.raises(MediaMissing):
         store.export(ref, folder)

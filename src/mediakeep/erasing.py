@@ -28,7 +28,11 @@ def erase(catalog: Catalog, reap: Reap, scope: str, *, wait: float | None) -> tu
         if location in failed:
             return f"failed: {failed[location]}"
         if location in gone:
-            return "deleted"
+            if not catalog.knows(location):
+                return "deleted"
+            if catalog.is_live(location):
+                return "kept: it was registered again meanwhile"
+            return "failed: left to the next sweep"
         return "kept: another scope has a ref of it" if file.owned else "kept: borrowed"
 
     return tuple(

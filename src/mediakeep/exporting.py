@@ -7,9 +7,10 @@ import shutil
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 from mediakeep.errors import BlobError
-from mediakeep.files import open_regular
+from mediakeep.files import path_of
 from mediakeep.intake.names import display_name, with_number
 from mediakeep.intake.types import extension, extensions
 from mediakeep.model import MediaMeta
@@ -21,29 +22,34 @@ _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EM
 
 
 def export(
-    source: Path, name: str, folder: str | os.PathLike[str], *, mode: int, group: int | None, link: bool
+    source: BinaryIO,
+    name: str,
+    folder: str | os.PathLike[str],
+    *,
+    mode: int,
+    group: int | None,
+    link: bool,
 ) -> Path:
-    """Give the file `source` the name `name`, or that with a number, in `folder`; return the path.
+    """Give the open file `source` the name `name`, or that with a number, in `folder`; return the path.
 
     It appears under that name when it is complete, and never replaces anything.
 
     Raises:
         BlobError: it cannot be read or written there. Nothing is left behind.
     """
-    where = os.path.realpath(folder)
-    temp = os.path.join(where, f".mediakeep-{secrets.token_hex(8)}.part")
     try:
-        if not (link and _linked(source, temp)):
-            _copy(source, temp, mode, group)
+        where = os.path.realpath(folder)
+        temp = os.path.join(where, f".mediakeep-{secrets.token_hex(8)}.part")
         try:
+            if not (link and _linked(source, temp, where)):
+                _copy(source, temp, mode, group)
             return _named(temp, where, name)
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 os.unlink(temp)
-    except OSError as error:
-        raise BlobError(
-            f"cannot export {name!r} into {os.fspath(folder)!r}: {error.strerror or error}"
-        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BlobError(f"cannot export {name!r} into {os.fspath(folder)!r}: {reason}") from error
 
 
 def export_name(ref: str, meta: MediaMeta) -> str:
@@ -62,28 +68,31 @@ def export_name(ref: str, meta: MediaMeta) -> str:
     return name if given.lower() in extensions(content_type) else display_name(f"{stem}{ending}")
 
 
-def _linked(source: Path, temp: str) -> bool:
+def _linked(source: BinaryIO, temp: str, where: str) -> bool:
+    path = path_of(source)
+    if path is None:
+        return False
+    folder = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.link(source, temp, follow_symlinks=True)
+        # Only with a folder's handle does Python have the kernel follow the link to the file itself.
+        os.link(path, temp, src_dir_fd=folder, follow_symlinks=True)
     except OSError as error:
         if error.errno in _NO_LINKS:
             return False
         raise
+    finally:
+        os.close(folder)
     return True
 
 
-def _copy(source: Path, temp: str, mode: int, group: int | None) -> None:
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
-    with open_regular(source) as bytes_in, os.fdopen(os.open(temp, flags, 0o600), "wb") as bytes_out:
-        try:
-            shutil.copyfileobj(bytes_in, bytes_out, 1 << 20)
-            bytes_out.flush()
-            if group is not None:
-                os.fchown(bytes_out.fileno(), -1, group)
-            os.fchmod(bytes_out.fileno(), mode)
-        except BaseException:
-            os.unlink(temp)
-            raise
+def _copy(source: BinaryIO, temp: str, mode: int, group: int | None) -> None:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    with os.fdopen(os.open(temp, flags, 0o600), "wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+        target.flush()
+        if group is not None:
+            os.fchown(target.fileno(), -1, group)
+        os.fchmod(target.fileno(), mode)
 
 
 def _named(temp: str, where: str, name: str) -> Path:
@@ -108,4 +117,8 @@ def _take_name(temp: str, path: str) -> None:
             raise
         # No hard links here: a name that is taken first holds the place until the file replaces it.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        os.replace(temp, path)
+        try:
+            os.replace(temp, path)
+        except BaseException:
+            os.unlink(path)
+            raise

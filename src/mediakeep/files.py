@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import stat
+from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
@@ -182,6 +183,11 @@ def sync_folder(folder: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def path_of(file: BinaryIO) -> Path | None:
+    """Return a path that leads to the open `file` and to nothing else, where the system has such."""
+    return Path(f"/proc/self/fd/{file.fileno()}") if _HANDLES else None
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

@@ -25,7 +25,7 @@ from mediakeep.cleaner import Cleaner, MediaCleanerConfig
 from mediakeep.erasing import erase
 from mediakeep.errors import BlobError, CatalogError, MediaMissing
 from mediakeep.exporting import export, export_name
-from mediakeep.files import Remover, is_plain, look, open_regular
+from mediakeep.files import Remover, is_plain, look, open_regular, path_of
 from mediakeep.intake.data_urls import make_data_url
 from mediakeep.intake.incoming import Incoming
 from mediakeep.intake.roots import Roots
@@ -312,10 +312,13 @@ class MediaStore:
             check_size(limits, size, "")
             return
         try:
-            with open_regular(path) as file:
-                check_file(limits, file, size, declared)
+            file = open_regular(path)
+        except FileNotFoundError as error:
+            raise MediaMissing.at(path, "it was there just now: register a file that stays") from error
         except OSError as error:
             raise BlobError(f"cannot look into {path!r}: {error.strerror}") from error
+        with file:
+            check_file(limits, file, size, declared)
 
     def _checked(self, meta: MediaMeta, scope: str, ttl: timedelta | float | None) -> float | None:
         """Return the ttl in seconds, or refuse what cannot be written down."""
@@ -446,10 +449,9 @@ class MediaStore:
             MediaMissing: somebody else deleted the file.
             BlobError: it cannot be read, or not be written there. Nothing is left behind.
         """
-        with self.lease(ref) as media:
-            self.open(ref).close()
+        with self.lease(ref) as media, self.open(ref) as file:
             name = export_name(ref, media.meta)
-            return export(media.path, name, directory, mode=mode, group=group, link=link)
+            return export(file, name, directory, mode=mode, group=group, link=link)
 
     def variant(self, ref: str, name: str, make: Callable[[Path], bytes]) -> Path:
         """Return the path of what `make` makes of the file, such as a smaller picture.
@@ -460,10 +462,11 @@ class MediaStore:
         Args:
             ref: the original.
             name: tells this variant from others of the same file.
-            make: is given the path of the original and returns the bytes; what it raises passes through.
+            make: is given a path of the original and returns the bytes; what it raises passes through.
 
         Raises:
             UnknownRef: the ref is not live.
+            MediaMissing, PathNotAllowed: the original cannot be opened, as by `open`.
             QuotaExceeded: there is no room for it in the store.
             BlobError: it cannot be written.
         """
@@ -473,8 +476,10 @@ class MediaStore:
             if path.exists():
                 return path
             self._catalog.lose(found)
-        with self.lease(ref) as media:
-            made = make(media.path)
+        with self.lease(ref) as media, self.open(ref) as file:
+            # What was opened lies where it may. Its path may lead elsewhere by now.
+            checked = path_of(file) if self._roots is not None else None
+            made = make(checked or media.path)
             try:
                 with self._blobs.stage(made, is_named=self._catalog.knows) as (key, size, sha256):
                     found = self._catalog.add_variant(ref, name, key, size, sha256, limits=self._limits)

@@ -263,8 +263,30 @@ class CatalogContract:
             assert "5f/w" in catalog.release(leased).condemned
             deleted: list[str] = []
             catalog.reap(deleted.append)
-            assert sorted(deleted) == ["5f/v", "5f/w"]
-            assert catalog.end_lease(number) == ["/m/g"]
+            assert deleted == ["5f/v"], "a lease on the original holds what was made of it"
+            waiting = catalog.end_lease(number)
+            assert sorted(waiting) == ["/m/g", "5f/w"]
+            catalog.reap(deleted.append, waiting)
+            assert sorted(deleted) == ["/m/g", "5f/v", "5f/w"]
+            assert catalog.use() == (0, 0)
+
+    def test_a_variant_that_somebody_registers_is_a_file_of_its_own(self) -> None:
+        with self._opened() as (catalog, _):
+            for meta, left in ((self.OWNED, ["5f/v"]), (self.BORROWED, [])):
+                original = _blob("3f/a", sha256="")
+                catalog.add(original)
+                catalog.add_variant(original.ref, "small", "5f/v", 2, "")
+                new = Registration(new_ref(), "s", "5f/v", None, meta, 2)
+                catalog.register("5f/v", lambda new=new: new)  # type: ignore[misc]
+                assert catalog.variant(original.ref, "small") is None
+                stats = catalog.stats()
+                assert (stats.files, stats.size, stats.variants) == (2, 6, 0)
+                assert catalog.use() == (2, 6)
+                assert catalog.release(original.ref).condemned == ["3f/a"]
+                assert catalog.release(new.ref).condemned == left
+                catalog.reap(lambda _: None)
+                assert catalog.use() == (0, 0)
+                assert list(catalog.faults()) == []
 
     def test_a_variant_that_is_lost_can_be_made_again(self) -> None:
         with self._opened() as (catalog, _):

@@ -226,7 +226,8 @@ class LocalBlobs(Blobs):
         except OSError:
             return False
         there = stat.S_ISREG(found.st_mode) and found.st_size == size
-        return there and kept == key.startswith(_KEPT)
+        # Whoever has it under another name, as an export may, could have written into it.
+        return there and found.st_nlink == 1 and kept == key.startswith(_KEPT)
 
     def open(self, key: str) -> BinaryIO:
         return open(os.path.join(self._root, key), "rb")

@@ -215,6 +215,8 @@ class MemoryCatalog(Catalog):
             )
         if live is None:
             self._condemned.pop(name, None)
+            self._promote(name)
+            location.variants = None  # those that it had were condemned with it
             self._locations[name] = location
             if new.sha256 or location.sha256:
                 self._twins.setdefault(new.sha256 or location.sha256, []).append(name)
@@ -234,6 +236,13 @@ class MemoryCatalog(Catalog):
         else:
             new.expires_at = now + ttl
             self._by_ttl.add(ref, now + ttl)
+
+    def _promote(self, name: str) -> None:
+        """Make a variant a file of its own, since somebody registers it."""
+        variant = self._variants.pop(name, None)
+        if variant is not None:
+            self._size -= variant.size
+            del (self._locations[variant.of].variants or {})[variant.name]
 
     def _check_limits(self, new: Registration, more: int, *, known: bool, limits: Limits) -> None:
         before = self._use()
@@ -391,16 +400,15 @@ class MemoryCatalog(Catalog):
     def _condemn_variants(self, location: _Location, why: Why, ended: Ended) -> None:
         for key in (location.variants or {}).values():
             variant = self._variants.pop(key)
-            if key in self._locations:  # somebody registered its file
-                self._size -= variant.size
-                continue
             condemned = self._condemned[key] = _Location(owned=True)
             condemned.size, condemned.sha256 = variant.size, variant.sha256
-            condemned.last = location.last
+            condemned.last, condemned.leases = (
+                location.last,
+                location.leases,
+            )  # of both, one and the same
             ended.condemned.append(key)
             ended.files[key] = EndedFile(variant.size, owned=True)
             self._note(why.value, *location.last, key, variant.size)
-        location.variants = None
 
     # -- variants
 
@@ -462,6 +470,8 @@ class MemoryCatalog(Catalog):
             reaped.failed.append(FailedDeletion(name, reason, condemned.attempts))
             return
         with self._lock:
+            if self._condemned.get(name) is not condemned:  # somebody found it gone, and said so
+                return
             del self._condemned[name]
             self._size -= condemned.size
             if condemned.owned:
@@ -506,7 +516,9 @@ class MemoryCatalog(Catalog):
             location = self._locations.get(name) or self._condemned[name]
             if location.leases is not None:
                 location.leases.discard(lease)
-            return [name] if not location.leases and name in self._condemned else []
+            if location.leases:
+                return []
+            return [it for it in (name, *(location.variants or {}).values()) if it in self._condemned]
 
     def forget_lapsed(self) -> int:
         return 0
@@ -615,10 +627,7 @@ class MemoryCatalog(Catalog):
                 self._end(ref, Why.RECONCILED, ended)
             if location in self._condemned and not self._condemned[location].leases:
                 self._size -= self._condemned.pop(location).size
-            variant = self._variants.pop(location, None)
-            if variant is not None:
-                self._size -= variant.size
-                del (self._locations[variant.of].variants or {})[variant.name]
+            self._promote(location)
         return ended.refs
 
     def faults(self, *, deep: bool = False) -> Iterator[Fault]:

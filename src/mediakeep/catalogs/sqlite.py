@@ -163,7 +163,8 @@ class SqliteCatalog(Catalog):
                              THEN min(owned, excluded.owned) ELSE excluded.owned END,
                 size = excluded.size,
                 sha256 = CASE excluded.sha256 WHEN '' THEN sha256 ELSE excluded.sha256 END,
-                condemned = NULL, attempts = 0, error = ''
+                condemned = NULL, attempts = 0, error = '',
+                variant_of = NULL, variant = ''
             RETURNING id
             """,
             (
@@ -515,8 +516,8 @@ class SqliteCatalog(Catalog):
                 os.fsdecode(row[0])
                 for (location_id,) in rows
                 for row in db.execute(
-                    "SELECT location FROM locations"
-                    f" WHERE id = :id AND condemned IS NOT NULL AND NOT {LEASED}",
+                    "SELECT location FROM locations WHERE (id = :id OR variant_of = :id)"
+                    f" AND condemned IS NOT NULL AND NOT {LEASED}",
                     {"id": location_id, **self._now()},
                 ).fetchall()
             ]

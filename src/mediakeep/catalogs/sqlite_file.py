@@ -158,11 +158,12 @@ class SqliteFile:
     def _migrate(self, version: int, migrations: Mapping[int, Sequence[str]]) -> None:
         """Bring the file to `version` in one transaction, unless another process has just done so."""
         with self.write() as db:
-            (found,) = db.execute("PRAGMA user_version").fetchone()
+            found = self._check(db, version)
             for older in range(found, version):
                 for statement in migrations[older]:
                     db.execute(statement)
-            db.execute(f"PRAGMA user_version={version}")
+            if found < version:
+                db.execute(f"PRAGMA user_version={version}")
 
     def _connect(self) -> sqlite3.Connection:
         if self._closed:

@@ -95,8 +95,10 @@ MIGRATIONS = {
 """What brings a file of each older version to the next one."""
 
 # A lease is live while its deadline is ahead, in this boot of the machine.
+# One on an original holds what was made of it, too.
 LEASED = """EXISTS (
-    SELECT 1 FROM leases WHERE location_id = locations.id AND deadline >= :now AND boot = :boot
+    SELECT 1 FROM leases WHERE location_id IN (locations.id, locations.variant_of)
+        AND deadline >= :now AND boot = :boot
 )"""
 
 # A page of refs first, then the counts: once for each of their locations, however many refs it has.

@@ -194,7 +194,7 @@ def _following(url: httpx2.URL, response: httpcore2.Response) -> httpx2.URL:
     location = _header(response.headers, "location")
     try:
         return _checked(str(url.join(location)) if location else "")
-    except httpx2.InvalidURL:
+    except (httpx2.InvalidURL, ValueError):
         why = "where it leads cannot be a URL"
     except DownloadError as error:
         why = str(error)

@@ -10,6 +10,8 @@ MOST_BYTES = 1024 * 1024
 """How much of a file is read in all."""
 _MOST_READS = 4096
 """How many pieces of a file are read in all."""
+GIF_BYTES, GIF_READS = 64 << 20, 40_000
+"""The same for GIF, which tells the sizes of its frames between their data."""
 
 Size: TypeAlias = tuple[int, int]
 
@@ -19,7 +21,8 @@ def dimensions(file: BinaryIO, content_type: str) -> Size | None:
 
     They are as stored: neither turned nor cropped as the metadata asks. Of several pictures in a file
     (pages, icons, frames, tiles) they are the greatest width and the greatest height of any, so that no
-    decoder makes more of it. At most `MOST_BYTES` are read, and the position is put back.
+    decoder makes more of it. At most `MOST_BYTES` are read (of a GIF `GIF_BYTES`), and the position is
+    put back.
 
     None if it cannot be told: another type, SVG (which has no pixels), a damaged header, or more headers
     than are read. Never raises for what the bytes are; what the file raises passes.
@@ -48,9 +51,13 @@ class _TooFar(Exception):
 class _Bounded:
     """A file of which only so much is read."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, most_bytes: int = MOST_BYTES, reads: int = _MOST_READS) -> None:
         self._file = file
-        self._bytes, self._reads = MOST_BYTES, _MOST_READS
+        self._bytes, self._reads = most_bytes, reads
+
+    def widened(self, most_bytes: int, reads: int) -> "_Bounded":
+        """Return the same file, of which more is read."""
+        return _Bounded(self._file, most_bytes, reads)
 
     def at(self, start: int, count: int) -> bytes:
         """Return exactly `count` bytes."""
@@ -74,42 +81,62 @@ class _Bounded:
         return data
 
 
-def _png(file: _Bounded) -> Size:
-    # PNG (third edition) section 11.2.1: IHDR comes first.
-    head = file.at(0, 24)
-    if not head.startswith(b"\x89PNG\r\n\x1a\n") or head[12:16] != b"IHDR":
+def _png(file: _Bounded, start: int = 0) -> Size:
+    # PNG (third edition) sections 5.3 and 11.2.1: IHDR comes first. Decoders believe the last one.
+    if file.at(start, 8) != b"\x89PNG\r\n\x1a\n":
         raise _Damaged
-    return struct.unpack_from(">II", head, 16)
+    width = height = 0
+    at = start + 8
+    while True:
+        head = file.upto(at, 16)
+        kind = head[4:8]
+        if kind == b"IHDR" and len(head) == 16:
+            wide, high = struct.unpack_from(">II", head, 8)
+            width, height = max(width, wide), max(height, high)
+        elif not width:
+            raise _Damaged
+        elif len(head) < 8 or kind in (b"IDAT", b"IEND"):
+            return width, height
+        at += 12 + int.from_bytes(head[:4], "big")
 
 
 def _gif(file: _Bounded) -> Size:
-    # GIF89a section 18 and 20: decoders make the canvas as large as its frames.
+    # GIF89a section 18 and 20: decoders make the canvas as large as its frames, so all are looked at.
+    file = file.widened(GIF_BYTES, GIF_READS)
     head = file.at(0, 13)
     if head[:6] not in (b"GIF87a", b"GIF89a"):
         raise _Damaged
     width, height, flags = struct.unpack_from("<HHB", head, 6)
-    data = head + file.upto(13, MOST_BYTES // 4)
     at = 13 + _color_table(flags)
-    while at + 10 <= len(data):
-        if data[at] == 0x2C:
-            left, top, wide, high, flags = struct.unpack_from("<HHHHB", data, at + 1)
+    while True:
+        block = file.upto(at, 10)
+        if block[:1] == b"\x2c" and len(block) == 10:
+            left, top, wide, high, flags = struct.unpack_from("<HHHHB", block, 1)
             width, height = max(width, left + wide), max(height, top + high)
-            at = _past_blocks(data, at + 11 + _color_table(flags))
-        elif data[at] == 0x21:
-            at = _past_blocks(data, at + 2)
+            at = _past_blocks(file, at + 11 + _color_table(flags))
+        elif block[:1] == b"\x21":
+            at = _past_blocks(file, at + 2)
         else:
-            break
-    return width, height
+            return width, height
 
 
 def _color_table(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _past_blocks(data: bytes, at: int) -> int:
-    while at < len(data) and data[at]:
-        at += 1 + data[at]
-    return at + 1
+def _past_blocks(file: _Bounded, at: int) -> int:
+    count = 1024
+    while True:
+        data = file.upto(at, count)
+        here = 0
+        while here < len(data) and data[here]:
+            here += 1 + data[here]
+        if here < len(data):
+            return at + here + 1
+        if len(data) < count:  # the end of the file
+            return at + here
+        at += here
+        count = min(2 * count, 1 << 16)
 
 
 def _jpeg(file: _Bounded) -> Size:
@@ -190,7 +217,7 @@ def _icon(file: _Bounded) -> Size:
         width, height = max(width, wide), max(height, high)
         picture = file.upto(start, 24)
         if picture.startswith(b"\x89PNG\r\n\x1a\n"):
-            wide, high = struct.unpack_from(">II", picture.ljust(24, b"\0"), 16)
+            wide, high = _png(file, start)
         elif len(picture) == 24:
             wide, high = _dib(picture)
             high //= 2  # the mask is below the picture

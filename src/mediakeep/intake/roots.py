@@ -28,7 +28,10 @@ class Roots:
     def __init__(self, folders: Iterable[str | os.PathLike[str]]) -> None:
         if isinstance(folders, str | bytes):
             raise ValueError(f"import_roots must be a list of folders, not {folders!r}")
-        self._folders = tuple(os.path.realpath(os.fsdecode(it)) for it in folders)
+        given = [os.fsdecode(it) for it in folders]
+        if "" in given:  # as an unset variable would give, and it would mean the working directory
+            raise ValueError("import_roots: '' is no folder: write '.' for the working directory")
+        self._folders = tuple(os.path.realpath(it) for it in given)
         for folder in self._folders:
             if not os.path.isdir(folder):
                 raise ValueError(f"import_roots: {folder!r} is no folder: make it first")
