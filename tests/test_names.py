@@ -59,6 +59,7 @@ def test_every_name_becomes_harmless_and_stays_as_it_is_then(name):
 
 
 @given(NAMES, st.integers(0, 10**9))
+@example("0 .0", 0)
 def test_a_numbered_name_is_as_harmless(name, n):
     clean = display_name(name)
     numbered = with_number(clean, n)

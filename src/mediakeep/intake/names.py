@@ -96,6 +96,8 @@ def _cut(name: str, suffix: str) -> str:
         while kept and _continues(stem[len(kept)]):
             kept = kept[:-1]
         stem = kept.rstrip(" ") if extension or suffix else kept.rstrip(". ")
+    if suffix:  # which begins with a space of its own
+        stem = stem.rstrip(" ")
     return (stem + suffix + extension).lstrip(" ")
 
 
