@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mediakeep.errors import (
         BlobError,
         CatalogError,
+        MediaElsewhere,
         MediaError,
         MediaMissing,
         NotAFile,
@@ -63,6 +64,7 @@ __all__ = [
     "Limits",
     "Media",
     "MediaCleanerConfig",
+    "MediaElsewhere",
     "MediaError",
     "MediaMeta",
     "MediaMissing",
@@ -99,6 +101,7 @@ _HOMES = {
         "errors": (
             "BlobError",
             "CatalogError",
+            "MediaElsewhere",
             "MediaError",
             "MediaMissing",
             "NotAFile",

@@ -60,6 +60,18 @@ class MediaMissing(MediaError, FileNotFoundError):
         return cls(errno.ENOENT, f"{os.strerror(errno.ENOENT)} ({advice})", os.fspath(path))
 
 
+class MediaElsewhere(MediaError):
+    """The file lies on another host: it was registered where it lies, and not put into the store."""
+
+    @classmethod
+    def at(cls, ref: str, path: str, host: str, here: str) -> "MediaElsewhere":
+        """Return the error for a file of `host` that is wanted `here`."""
+        return cls(
+            f"{ref} names {path!r} on host {host!r}, and this is {here!r}: "
+            "resolve it there, or put the file into the store instead of registering it"
+        )
+
+
 class NotAFile(MediaError, ValueError):
     """The path is a directory, a device, a socket or a FIFO, or is no path at all."""
 

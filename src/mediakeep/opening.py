@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.blobs.temporary import TemporaryBlobs
+from mediakeep.catalogs import Catalog
 from mediakeep.catalogs.memory import MemoryCatalog
 from mediakeep.cleaner import MediaCleanerConfig
 from mediakeep.clocks import Clock
@@ -17,6 +18,9 @@ from mediakeep.store import MediaStore
 
 CATALOG = "catalog.db"
 """The name of the catalog in a store's folder."""
+
+POSTGRES = ("postgresql://", "postgres://")
+"""What the address of a catalog in PostgreSQL begins with."""
 
 
 class FileMediaStore(MediaStore):
@@ -93,10 +97,12 @@ def open_store(
     """Open the store at `where`, and make it if it is not there yet.
 
     A folder holds a store that outlives the process: `catalog.db` and `blobs/`. `"memory:"` keeps the
-    books in memory and bytes in a temporary folder that goes with the process.
+    books in memory and bytes in a temporary folder that goes with the process. A `postgresql://…`
+    address keeps the books in that database, for many machines that share the folder `blobs`; it needs
+    the extra `mediakeep[postgres]`.
 
     Args:
-        where: a folder, or `"memory:"`.
+        where: a folder, `"memory:"`, or the address of a PostgreSQL database.
         blobs: another folder for the bytes; it must then be given each time.
         cleaner: when refs get too old, and how often `start` has the store swept.
         clock: gives the time in seconds since the epoch.
@@ -137,21 +143,23 @@ def open_store(
             import_roots=import_roots,
             default_ttl=default_ttl,
         )
-    if not place or "://" in place or (place.endswith(":") and os.sep not in place):
-        raise ValueError(f"{place!r} is no store: give a folder, or 'memory:'")
-    # Only here, so that a store in memory never pays for SQLite.
-    from mediakeep.catalogs.sqlite import SqliteCatalog
-
+    shared = place.startswith(POSTGRES)
+    if not shared and (not place or "://" in place or (place.endswith(":") and os.sep not in place)):
+        raise ValueError(f"{place!r} is no store: give a folder, 'memory:', or a postgresql:// address")
+    if blobs is not None and "://" in os.fsdecode(blobs):
+        raise ValueError(f"blobs={os.fsdecode(blobs)!r} is no folder")
+    if shared and blobs is None:
+        raise ValueError("a store in PostgreSQL needs blobs=…: a folder that all its machines share")
     folder = Path(place)
     kept_in = folder / "blobs" if blobs is None else Path(blobs)
-    for made in (folder, kept_in.parent):
+    for made in (kept_in.parent,) if shared else (folder, kept_in.parent):
         try:
             made.mkdir(folder_mode, parents=True, exist_ok=True)
         except OSError as error:
             raise CatalogError(
                 f"cannot make the store's folder {str(made)!r}: {error.strerror}"
             ) from error
-    catalog = SqliteCatalog(folder / CATALOG, clock, fsync=fsync, timeout=timeout)
+    catalog = _catalog(place, clock, fsync=fsync, timeout=timeout)
     try:
         return MediaStore(
             catalog,
@@ -172,3 +180,14 @@ def open_store(
     except BaseException:
         catalog.close()
         raise
+
+
+def _catalog(place: str, clock: Clock | None, *, fsync: bool, timeout: float) -> Catalog:
+    # Only here, so that nobody pays for a catalog that he does not use.
+    if place.startswith(POSTGRES):
+        from mediakeep.catalogs.postgres import PostgresCatalog
+
+        return PostgresCatalog(place, clock, timeout=timeout)
+    from mediakeep.catalogs.sqlite import SqliteCatalog
+
+    return SqliteCatalog(Path(place, CATALOG), clock, fsync=fsync, timeout=timeout)

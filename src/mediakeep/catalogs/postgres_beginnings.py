@@ -1,0 +1,194 @@
+"""New refs in a PostgreSQL catalog: one statement each, where there are no limits to keep."""
+
+import os
+from typing import Any
+
+from mediakeep.catalogs import Registration, Use, check_room, check_scope_room
+from mediakeep.catalogs.postgres_database import Connection, Database, Values
+from mediakeep.catalogs.postgres_hosts import host_of, name_of
+from mediakeep.catalogs.postgres_locks import LOCK, key_of
+from mediakeep.catalogs.postgres_numbers import use
+from mediakeep.catalogs.postgres_schema import NOW
+from mediakeep.catalogs.sqlite_schema import bytes_of, said_of
+from mediakeep.errors import CatalogError
+from mediakeep.model import CleanupPolicy, Limits
+
+_REF = """
+    INSERT INTO mediakeep.refs (ref, location_id, scope, path, meta, stored_at, expires_at)
+    SELECT %(ref)s::uuid, {location_id}, %(scope)s, {path}, {meta}, {now}, {now} + %(ttl)s::float8
+    FROM {place}
+"""
+
+# A location that has a ref keeps it that long: once borrowed, it stays so.
+WRITE = f"""
+    WITH place AS (
+        INSERT INTO mediakeep.locations AS l (location, whole, host, owned, size, sha256)
+        VALUES (%(name)s, %(whole)s, %(host)s, %(owned)s, %(size)s, %(sha256)s)
+        ON CONFLICT (location, host) DO UPDATE SET
+            owned = excluded.owned AND
+                (l.owned OR NOT EXISTS (SELECT 1 FROM mediakeep.refs WHERE location_id = l.id)),
+            size = excluded.size,
+            sha256 = CASE excluded.sha256 WHEN '' THEN l.sha256 ELSE excluded.sha256 END,
+            variant_of = NULL, variant = '',
+            condemned = NULL, attempts = 0, error = ''
+        RETURNING id
+    )
+    {_REF.format(place="place", location_id="id", path="%(path)s", meta="%(meta)s", now=NOW)}
+"""
+
+TWINS = """
+    SELECT coalesce(l.whole, l.location), l.id FROM mediakeep.locations l
+    WHERE substr(l.sha256, 1, 16) = substr(%(sha256)s, 1, 16) AND l.sha256 <> ''
+        AND l.sha256 = %(sha256)s AND l.size = %(size)s AND l.owned = %(owned)s
+        AND l.condemned IS NULL AND l.variant_of IS NULL AND l.host = ''
+        AND EXISTS (
+            SELECT 1 FROM mediakeep.refs
+            WHERE location_id = l.id AND (%(inside)s::text IS NULL OR scope = %(inside)s)
+        )
+"""
+
+# It stays locked until the ref is there; if it was condemned meanwhile, none is written.
+_JOIN = f"""
+    WITH place AS (
+        SELECT l.id FROM mediakeep.locations l
+        WHERE l.id = %(twin)s AND l.owned = %(owned)s AND l.condemned IS NULL FOR NO KEY UPDATE
+    )
+    {_REF.format(place="place", location_id="id", path="NULL", meta="%(meta)s", now=NOW)}
+"""
+
+# The ref that is shared cannot end before the new one is there.
+_SHARE = _REF.format(
+    place="mediakeep.refs r WHERE r.ref = %(old)s::uuid FOR KEY SHARE",
+    location_id="r.location_id",
+    path="r.path",
+    meta="r.meta",
+    now=NOW,
+)
+
+_IS_WRITTEN = """
+    SELECT 1 FROM mediakeep.refs WHERE ref = %(ref)s::uuid
+    UNION ALL SELECT 1 FROM mediakeep.history WHERE ref = %(ref)s::uuid
+"""
+
+_SCOPE = """
+    SELECT coalesce(sum(l.size), 0)::bigint FROM mediakeep.locations l
+    WHERE l.id IN (SELECT location_id FROM mediakeep.refs WHERE scope = %(scope)s)
+"""
+_OF_REF = """
+    SELECT l.size, (SELECT count(*) FROM mediakeep.refs
+                    WHERE location_id = l.id AND scope = %(scope)s)
+    FROM mediakeep.refs r JOIN mediakeep.locations l ON l.id = r.location_id WHERE r.ref = %(ref)s::uuid
+"""
+
+
+class Beginnings:
+    """Writes down new refs.
+
+    Args:
+        database: the catalog's database.
+        host: whose local paths are spoken of.
+    """
+
+    def __init__(self, database: Database, host: str) -> None:
+        self._database = database
+        self._host = host
+
+    def values(self, new: Registration, ttl: float | None, now: float | None) -> dict[str, Any]:
+        """Return the parameters of the statements for a new ref."""
+        name, whole = name_of(new.location)
+        bytes_of(new.ref)
+        check_scope(new.scope)
+        return {
+            "now": now,
+            "ttl": ttl,
+            "ref": new.ref[8:],
+            "scope": new.scope,
+            "name": name,
+            "whole": whole,
+            "host": host_of(new.location, self._host),
+            "path": None if new.given in (None, new.location) else os.fsencode(str(new.given)),
+            "meta": said_of(new),
+            "owned": new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP,
+            "size": new.size,
+            "sha256": new.sha256,
+        }
+
+    def twins(self, new: Registration, inside: str | None) -> list[tuple[str, int]]:
+        """Return key and id of live blobs with the bytes of `new`, in the scope `inside` if given."""
+        values = {**self.values(new, None, None), "inside": inside}
+        return [(os.fsdecode(it), i) for it, i in self._database.rows(TWINS, values)]
+
+    def write(
+        self, connection: Connection, values: Values, limits: Limits | None, *, again: bool
+    ) -> None:
+        """Write down a ref of a location that becomes live.
+
+        Raises:
+            QuotaExceeded: it would pass the limits; then the transaction must not be committed.
+        """
+        self._limited(connection, WRITE, values, limits, again=again)
+
+    def join(
+        self, connection: Connection, values: Values, limits: Limits | None, *, again: bool
+    ) -> bool:
+        """Write down a ref of the live blob `twin`; return whether that was still there."""
+        return self._limited(connection, _JOIN, values, limits, again=again)
+
+    def share(
+        self, connection: Connection, values: Values, limits: Limits | None, *, again: bool
+    ) -> bool:
+        """Write down a ref of what the ref `old` names; return whether that was live."""
+        return self._limited(connection, _SHARE, values, limits, again=again)
+
+    def _limited(
+        self,
+        connection: Connection,
+        statement: str,
+        values: Values,
+        limits: Limits | None,
+        *,
+        again: bool,
+    ) -> bool:
+        before = None if limits is None else self.turn(connection, limits, values["scope"])
+        if again and self._rows(connection, _IS_WRITTEN, values):
+            return True  # the attempt whose end was not heard of
+        written = connection.execute(self._database.sql(statement), values).rowcount
+        if limits is not None and before is not None and written:
+            check_room(limits, before, use(self._database, connection))
+            if limits.max_scope_bytes is not None:
+                ((size,),) = self._rows(connection, _SCOPE, values)
+                ((own, here),) = self._rows(connection, _OF_REF, values)
+                check_scope_room(limits, values["scope"], size, own if here == 1 else 0)
+        return bool(written)
+
+    def turn(self, connection: Connection, limits: Limits, scope: str | None) -> Use:
+        """Wait until nobody else fills the same room; return how much is in use then."""
+        schema = self._database.schema
+        if limits.max_store_bytes is not None or limits.max_store_files is not None:
+            connection.execute(LOCK, {"key": key_of(schema, "limits")})
+        if scope is not None and limits.max_scope_bytes is not None:
+            connection.execute(LOCK, {"key": key_of(schema, "limits", scope)})
+        return use(self._database, connection)
+
+    def _rows(self, connection: Connection, statement: str, values: Values) -> list[tuple[Any, ...]]:
+        return connection.execute(self._database.sql(statement), values).fetchall()
+
+
+def check_scope(scope: str) -> None:
+    """Refuse a scope that PostgreSQL cannot keep.
+
+    Raises:
+        CatalogError: there is a NUL in it.
+    """
+    if "\0" in scope:
+        raise CatalogError(
+            f"scope {scope!r} has a NUL in it, which PostgreSQL cannot keep: leave it out"
+        )
+
+
+def bound_by(limits: Limits | None) -> Limits | None:
+    """Return those limits that the books must keep, or None if there are none."""
+    if limits is None:
+        return None
+    counted = (limits.max_store_bytes, limits.max_store_files, limits.max_scope_bytes)
+    return limits if any(it is not None for it in counted) else None

@@ -1,0 +1,91 @@
+"""A PostgreSQL catalog in numbers. `stats` counts what there is, so its cost grows with it."""
+
+import os
+from typing import Any
+
+from mediakeep.catalogs import NAMED_FAILURES, Use
+from mediakeep.catalogs.postgres_database import Connection, Database
+from mediakeep.catalogs.postgres_schema import NOW
+from mediakeep.catalogs.sqlite_schema import time_of
+from mediakeep.model import FailedDeletion, ScopeStats, Stats
+
+USE = "SELECT sum(files)::bigint, sum(size)::bigint FROM mediakeep.totals"
+
+_REFS = "SELECT count(*), min(stored_at), count(DISTINCT scope) FROM mediakeep.refs"
+_LOCATIONS = """
+    SELECT count(*) FILTER (WHERE condemned IS NULL AND variant_of IS NULL),
+           count(*) FILTER (WHERE condemned IS NULL AND variant_of IS NULL AND owned),
+           coalesce(sum(size) FILTER (WHERE condemned IS NULL AND variant_of IS NULL), 0)::bigint,
+           count(*) FILTER (WHERE condemned IS NULL AND variant_of IS NOT NULL),
+           coalesce(sum(size) FILTER (WHERE condemned IS NULL AND variant_of IS NOT NULL), 0)::bigint,
+           count(*) FILTER (WHERE condemned IS NOT NULL AND owned),
+           coalesce(sum(size) FILTER (WHERE condemned IS NOT NULL AND owned), 0)::bigint
+    FROM mediakeep.locations
+"""
+# Of blobs only: a path is no copy that would have been made.
+_SAVED = """
+    SELECT coalesce(sum((n - 1) * size), 0)::bigint
+    FROM (
+        SELECT location_id, count(*) AS n FROM mediakeep.refs GROUP BY location_id HAVING count(*) > 1
+    ) r
+    JOIN mediakeep.locations l ON l.id = r.location_id
+    WHERE l.host = ''
+"""
+_SCOPES = """
+    SELECT scope, sum(n)::bigint, count(*), sum(size)::bigint
+    FROM (SELECT scope, location_id, count(*) AS n FROM mediakeep.refs GROUP BY scope, location_id) r
+    JOIN mediakeep.locations l ON l.id = r.location_id
+    GROUP BY scope ORDER BY scope
+"""
+_LEASES = f"""
+    SELECT count(*), count(DISTINCT location_id) FROM mediakeep.leases WHERE deadline >= {NOW}
+"""
+_FAILED = f"""
+    SELECT coalesce(whole, location), error, attempts FROM mediakeep.locations
+    WHERE condemned IS NOT NULL AND attempts > 0 ORDER BY id LIMIT {NAMED_FAILURES}
+"""
+
+
+def use(database: Database, connection: Connection) -> Use:
+    """Return how much the books name."""
+    ((files, size),) = connection.execute(database.sql(USE)).fetchall()
+    return Use(files, size)
+
+
+def stats(database: Database, now: float | None, *, by_scope: bool) -> Stats:
+    """Return all numbers, of one moment."""
+
+    def count(connection: Connection, _: bool) -> Stats:
+        def rows(statement: str) -> list[Any]:
+            return connection.execute(database.sql(statement), {"now": now}).fetchall()
+
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            ((refs, oldest, scopes),) = rows(_REFS)
+            ((files, owned, size, variants, variants_size, condemned, condemned_size),) = rows(
+                _LOCATIONS
+            )
+            ((saved,),) = rows(_SAVED)
+            ((leases, leased),) = rows(_LEASES)
+            failed = rows(_FAILED)
+            scope_rows = rows(_SCOPES) if by_scope else []
+        return Stats(
+            refs=refs,
+            scopes=scopes,
+            files=files,
+            size=size,
+            owned=owned,
+            borrowed=files - owned,
+            condemned=condemned,
+            condemned_size=condemned_size,
+            leases=leases,
+            leased=leased,
+            saved=saved,
+            variants=variants,
+            variants_size=variants_size,
+            oldest=None if oldest is None else time_of(oldest),
+            failed=tuple(FailedDeletion(os.fsdecode(it), why, n) for it, why, n in failed),
+            by_scope={name: ScopeStats(*counts) for name, *counts in scope_rows},
+        )
+
+    return database.run(count)

@@ -1,0 +1,202 @@
+"""Looking things up in a PostgreSQL catalog."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mediakeep.catalogs import Place, Registration, Why
+from mediakeep.catalogs.postgres_database import Database
+from mediakeep.catalogs.postgres_hosts import SHARED
+from mediakeep.catalogs.postgres_schema import LEASED, NOW
+from mediakeep.catalogs.sqlite_schema import bytes_of, meta_and_types, place_of, time_of
+from mediakeep.errors import MediaElsewhere, UnknownRef
+from mediakeep.model import Entry
+
+PAGE = 500
+"""Rows that are read at a time, so that nobody holds a snapshot for long."""
+
+COLUMNS = """
+    r.scope, coalesce(l.whole, l.location), r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at,
+    l.host
+"""
+_GET = f"""
+    SELECT {COLUMNS} FROM mediakeep.refs r JOIN mediakeep.locations l ON l.id = r.location_id
+    WHERE r.ref = %(ref)s::uuid
+"""
+_IS_LIVE = "SELECT 1 FROM mediakeep.refs WHERE ref = %(ref)s::uuid"
+_DEAD = "SELECT what, scope FROM mediakeep.history WHERE ref = %(ref)s::uuid LIMIT 1"
+
+# A page of refs first, then the counts: once for each of their locations, however many refs it has.
+_ENTRIES = f"""
+    WITH page AS MATERIALIZED (SELECT * FROM mediakeep.refs r {{where}}),
+        counts AS (
+            SELECT location_id, count(*) AS refs FROM mediakeep.refs
+            WHERE location_id = ANY (ARRAY(SELECT location_id FROM page)) GROUP BY location_id
+        )
+    SELECT r.ref::text, r.scope, coalesce(l.whole, l.location), r.path, r.meta, l.size, l.sha256,
+           r.stored_at, r.expires_at, l.owned, c.refs,
+           (SELECT count(*) FROM mediakeep.leases WHERE location_id = l.id AND deadline >= {NOW})
+    FROM page r JOIN mediakeep.locations l ON l.id = r.location_id
+        JOIN counts c ON c.location_id = l.id
+    ORDER BY r.scope, r.stored_at, r.ref
+"""
+_ENTRY = _ENTRIES.format(where="WHERE r.ref = %(ref)s::uuid")
+_PAGE = _ENTRIES.format(
+    where="WHERE (r.scope, r.stored_at, r.ref) > (%(scope)s, %(stored_at)s, %(ref)s::uuid) {before_end}"
+    f" ORDER BY r.scope, r.stored_at, r.ref LIMIT {PAGE}"
+)
+_FROM = _PAGE.format(before_end="")
+_FROM_TO = _PAGE.format(before_end="AND r.scope < %(end)s")
+
+# One seek per scope, however many refs each of them has.
+_SCOPES = """
+    WITH RECURSIVE names (name) AS (
+        (SELECT scope FROM mediakeep.refs ORDER BY scope LIMIT 1)
+        UNION ALL
+        SELECT (SELECT scope FROM mediakeep.refs WHERE scope > name ORDER BY scope LIMIT 1) FROM names
+        WHERE name IS NOT NULL
+    )
+    SELECT name FROM names WHERE name IS NOT NULL
+"""
+_WAITING = f"""
+    SELECT coalesce(l.whole, l.location), l.size, l.owned, l.condemned FROM mediakeep.locations l
+    WHERE l.host = %(host)s AND l.condemned > %(after)s AND NOT {LEASED}
+    ORDER BY l.condemned LIMIT {PAGE}
+"""
+_PLACES = f"""
+    SELECT coalesce(l.whole, l.location), l.size, l.sha256, l.condemned IS NOT NULL, {LEASED}, l.location
+    FROM mediakeep.locations l WHERE l.location > %(after)s AND l.host IN ('', %(host)s)
+    ORDER BY l.location LIMIT 2000
+"""
+
+
+class Reading:
+    """Reads a catalog as it is seen from a host.
+
+    Args:
+        database: the catalog's database.
+        host: whose local paths are spoken of.
+    """
+
+    def __init__(self, database: Database, host: str) -> None:
+        self._database = database
+        self._host = host
+        self._get = database.sql(_GET)
+
+    def get(self, ref: str) -> Registration:
+        """Return the live `ref`.
+
+        Raises:
+            UnknownRef: it is not live.
+            MediaElsewhere: it is a path of another host.
+        """
+        bytes_of(ref)
+        values = {"ref": ref[8:]}
+        rows = self._database.run(lambda it, _: it.execute(self._get, values).fetchall())
+        if not rows:
+            raise self.dead(ref)
+        return self.registration(ref, rows[0])
+
+    def registration(self, ref: str, row: tuple[Any, ...]) -> Registration:
+        """Return what a row of `COLUMNS` stands for.
+
+        Raises:
+            MediaElsewhere: it is a path of another host.
+        """
+        scope, location, path, meta, size, sha256, stored_at, expires_at, host = row
+        location, given = place_of(location, path)
+        if host not in (SHARED, self._host):
+            raise MediaElsewhere.at(ref, given or location, host, self._host)
+        meta, declared, detected = meta_and_types(meta)
+        return Registration(
+            ref, scope, location, given, meta, size, sha256, declared, detected, stored_at, expires_at
+        )
+
+    def dead(self, ref: str) -> UnknownRef:
+        """Return the error for a ref that is not live."""
+        rows = self._database.rows(_DEAD, {"ref": ref[8:]})
+        return Why(rows[0][0]).error(ref, rows[0][1]) if rows else UnknownRef(ref)
+
+    def check_live(self, ref: str) -> None:
+        """Raise the error for a ref that is not live, if it is none."""
+        if not self._database.rows(_IS_LIVE, {"ref": ref[8:]}):
+            raise self.dead(ref)
+
+    def entry(self, ref: str, now: float | None) -> Entry:
+        """Return all that is known of the live `ref`, on whatever host its file is."""
+        bytes_of(ref)
+        rows = self._database.rows(_ENTRY, {"ref": ref[8:], "now": now})
+        if not rows:
+            raise self.dead(ref)
+        return _entry_of(rows[0])
+
+    def entries(self, first: str, end: str | None, now: float | None) -> Iterator[Entry]:
+        """Yield the entries of the scopes from `first` up to, not including, `end`."""
+        statement = _FROM if end is None else _FROM_TO
+        after: tuple[str, float, str] = (first, float("-inf"), "00000000-0000-0000-0000-000000000000")
+        while True:
+            scope, stored_at, ref = after
+            values = {"scope": scope, "stored_at": stored_at, "ref": ref, "end": end, "now": now}
+            rows = self._database.rows(statement, values)
+            yield from map(_entry_of, rows)
+            if len(rows) < PAGE:
+                return
+            after = (rows[-1][1], rows[-1][7], rows[-1][0])
+
+    def scopes(self) -> list[str]:
+        """Return the scopes that have a live ref, sorted."""
+        return [name for (name,) in self._database.rows(_SCOPES)]
+
+    def waiting(self, now: Callable[[], float | None]) -> Iterator[tuple[str, int, bool]]:
+        """Yield location, size and ownership of what has no ref and no live lease, and is ours to reap.
+
+        What other hosts have left is theirs. `now` gives the value of the clock, if there is one.
+        """
+        for host in (SHARED, self._host):
+            after = 0
+            while True:
+                values = {"host": host, "after": after, "now": now()}
+                rows = self._database.rows(_WAITING, values)
+                for location, size, owned, _ in rows:
+                    yield os.fsdecode(location), size, owned
+                if len(rows) < PAGE:
+                    break
+                after = rows[-1][3]
+
+    def places(self, now: Callable[[], float | None]) -> Iterator[Place]:
+        """Yield blobs and the paths of this host, in the order of their bytes.
+
+        Only paths that have their first 968 bytes in common are in no particular order.
+        """
+        after = b""
+        while True:
+            values = {"host": self._host, "after": after, "now": now()}
+            rows = self._database.rows(_PLACES, values)
+            for location, size, sha256, condemned, leased, _ in rows:
+                yield Place(os.fsdecode(location), size, sha256, condemned, leased)
+            if not rows:
+                return
+            after = rows[-1][5]
+
+
+def _entry_of(row: tuple[Any, ...]) -> Entry:
+    ref, scope, location, path, meta, size, sha256, stored_at, expires_at, owned, refs, leases = row
+    name, given = place_of(location, path)
+    said, declared, detected = meta_and_types(meta)
+    return Entry(
+        ref=f"media://{ref}",
+        scope=scope,
+        location=name,
+        path=None if given is None else Path(given),
+        meta=said,
+        size=size,
+        sha256=sha256,
+        stored_at=time_of(stored_at),
+        expires_at=None if expires_at is None else time_of(expires_at),
+        owned=owned,
+        refs=refs,
+        leases=leases,
+        declared_type=declared,
+        detected_type=detected,
+    )
