@@ -8,6 +8,7 @@ its own, which is parked between chunks: it takes no turn from others while the 
 
 import contextvars
 import inspect
+import itertools
 import os
 import threading
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterator
@@ -16,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeGuard, cast
+
+import anyio.lowlevel
 
 from mediakeep.blobs.sources import CHUNK, Source, chunks
 from mediakeep.offload import BrokenOffError, Heed, Offload
@@ -106,7 +109,11 @@ def _reader(source: AsyncSource) -> Callable[[], Awaitable[Any]]:
 async def _collect(read: Callable[[], Awaitable[Any]]) -> tuple[Any, bool]:
     """Return bytes that are worth a hop to another thread, and whether they are the last."""
     piece = bytearray()
-    while len(piece) < CHUNK:
+    for count in itertools.count(1):
+        if len(piece) >= CHUNK:
+            break
+        if count % _TURN == 0:  # a source that never waits gives others no turn
+            await anyio.lowlevel.checkpoint()
         chunk = await read()
         if chunk is None:
             return piece, True
@@ -116,6 +123,10 @@ async def _collect(read: Callable[[], Awaitable[Any]]) -> tuple[Any, bool]:
             return chunk, False
         piece += chunk  # a copy: the source may use its buffer again
     return piece, False
+
+
+_TURN = 256
+"""After how many chunks in a row other tasks get a turn."""
 
 
 class _Feed:

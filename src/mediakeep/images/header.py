@@ -129,8 +129,8 @@ def _gif_animated(file: BinaryIO) -> bool:
             within = True
         elif block[0] == 0:  # decoders skip it, so that it must not hide a frame
             at += 1
-        else:
-            return False
+        else:  # decoders may skip what they do not know, too, or stop: only the trailer is an end to all
+            return block[0] != 0x3B
     return True
 
 

@@ -10,7 +10,7 @@ from mediakeep.errors import MediaError
 from mediakeep.intake.data_urls import BadDataURL, DataURL, find_data_urls, parse_data_url
 from mediakeep.messages.marks import BASE64, BYTES, Mark, read_mark
 from mediakeep.messages.shapes import Slot, find_slot, replaced
-from mediakeep.messages.trees import Node, Role, rebuild
+from mediakeep.messages.trees import Leaf, Node, Role, rebuild
 from mediakeep.model import MediaMeta
 from mediakeep.store import MediaStore
 
@@ -82,10 +82,12 @@ class _Taking:
 
     def node(self, node: Node, _role: Role) -> Node:
         slot = find_slot(node)
-        if slot is None or read_mark(slot.value) or len(slot.value) < max(1, self.min_bytes):
+        if slot is None:
             return node
-        mark = self._from_slot(slot)
-        return node if mark is None else replaced(node, slot.path, str(mark))
+        small = len(slot.value) < max(1, self.min_bytes)
+        mark = None if small or read_mark(slot.value) else self._from_slot(slot)
+        # What is in a slot is no running text: a ref in the middle of it would go out to a provider.
+        return replaced(node, slot.path, Leaf(slot.value if mark is None else str(mark)))
 
     def text(self, text: str, _role: Role) -> str:
         if len(text) < self.min_bytes:
@@ -115,7 +117,7 @@ class _Taking:
         if isinstance(slot.value, bytes):
             ref, _ = self._ref(DataURL(slot.content_type, slot.value, slot.filename))
             return Mark(ref, BYTES)
-        is_url = slot.value[:5].lower() == "data:"
+        is_url = slot.value.lstrip()[:5].lower() == "data:"
         found = self._decoded(slot.value if is_url else f"data:;base64,{slot.value}")
         if found is None:
             return None

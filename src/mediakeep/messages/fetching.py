@@ -16,8 +16,10 @@ from mediakeep.errors import (
     UnknownRef,
 )
 from mediakeep.images import ImageRules, UnusableImage, fitted
+from mediakeep.intake.declared import declared_type
 from mediakeep.intake.names import display_name
 from mediakeep.intake.types import HEAD_BYTES, essence, settle, sniff
+from mediakeep.messages.parts import base64_size
 from mediakeep.messages.providers import Provider
 from mediakeep.messages.shapes import Slot, kind_of
 from mediakeep.model import NO_META, MediaMeta
@@ -64,7 +66,7 @@ class Withheld(Exception):
         known = self.known
         name = display_name(known.filename).replace("[", "(").replace("]", ")")
         size = "" if known.size is None else in_units(known.size)
-        content_type = known.content_type if _is_plain(known.content_type) else ""
+        content_type = "" if "*" in known.content_type else short_type(known.content_type)
         what = ", ".join(it for it in (f'"{name}"' if name else "", content_type, size) if it)
         return f"[{known.kind} left out: {what + ': ' if what else ''}{_line(self.reason)}]"
 
@@ -108,7 +110,9 @@ def fetch(store: MediaStore, known: Known, provider: Provider, *, many: bool) ->
             return _picture(store, known, provider, many=many)
         spelled = provider.spelled(known.content_type)
         if spelled is None:
-            raise Withheld(f"{provider.name} takes no {known.content_type or 'unknown type'}", known)
+            raise Withheld(
+                f"{provider.name} takes no {short_type(known.content_type) or 'unknown type'}", known
+            )
         most = provider.file_bytes
         if most is not None and base64_size(known.size or 0) > most:
             raise Withheld(f"too large, at most {in_units(most)} of base64 are taken", known)
@@ -117,9 +121,9 @@ def fetch(store: MediaStore, known: Known, provider: Provider, *, many: bool) ->
         raise Withheld(_why(error), known) from error
 
 
-def base64_size(size: int) -> int:
-    """Return how long `size` bytes are in base64."""
-    return -(-size // 3) * 4
+def short_type(content_type: str) -> str:
+    """Return a content type as a model may see it: what a stranger wrote is no room for a letter."""
+    return declared_type(content_type).partition(";")[0][:100]
 
 
 def in_units(size: int) -> str:
@@ -202,10 +206,6 @@ def _last_size(store: MediaStore, ref: str) -> int | None:
 def _likely(slot: Slot) -> str:
     """Return a content type that says no more than the kind, for want of a better one."""
     return f"{slot.carries[0]}/*" if len(slot.carries) == 1 and slot.carries[0] != "file" else ""
-
-
-def _is_plain(content_type: str) -> bool:
-    return "*" not in content_type and all(c.isalnum() or c in "/+.-_" for c in content_type)
 
 
 def _line(text: str) -> str:

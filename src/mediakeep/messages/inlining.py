@@ -9,13 +9,23 @@ from typing import NamedTuple, TypeVar, cast
 from mediakeep.errors import MediaError
 from mediakeep.intake.names import display_name
 from mediakeep.intake.types import essence
-from mediakeep.messages.fetching import Fetched, Known, Withheld, base64_size, fetch, look
+from mediakeep.messages.fetching import Fetched, Known, Withheld, fetch, look, short_type
 from mediakeep.messages.marks import BASE64, BYTES, IN_TEXT, Mark, marked_in_text, read_mark
-from mediakeep.messages.parts import encoded, media_part, restored, text_part
+from mediakeep.messages.parts import (
+    base64_size,
+    data_size,
+    encoded,
+    goes_as_text,
+    json_size,
+    media_part,
+    restored,
+    text_part,
+)
 from mediakeep.messages.providers import Provider, provider_of
 from mediakeep.messages.shapes import Slot, find_slot, kind_of, replaced
 from mediakeep.messages.tags import TagPart, settle_tags, tagged_kinds
 from mediakeep.messages.trees import Leaf, Node, Role, rebuild
+from mediakeep.refs import PREFIX
 from mediakeep.store import MediaStore
 
 Tree = TypeVar("Tree")
@@ -88,33 +98,41 @@ class _Survey:
 
     target: Provider
     places: list[_Place] = field(default_factory=list)
-    images: int = 0
     images_there: int = 0
-    """How many of them are no refs, so that they are sent whatever else is."""
-    text_bytes: int = 0
+    """How many images are no refs, so that they are sent whatever else is."""
+    there_bytes: int = 0
+    """What texts, and media that are no refs, take in JSON."""
 
     def node(self, node: Node, role: Role) -> Node:
         slot = find_slot(node)
-        if slot is None:
-            return node
-        kinds = (kind_of(slot.content_type),) if slot.content_type else slot.carries
-        is_image = kinds == ("image",)
-        self.images += is_image
-        mark = read_mark(slot.value)
-        if mark is None:
-            self.images_there += is_image
-            return node
-        self.places.append(_Place(node, slot, mark, role))
-        return replaced(node, slot.path, "")
+        if slot is not None:
+            mark = self._mark(slot.value)
+            if mark is not None:
+                self.places.append(_Place(node, slot, mark, role))
+            else:
+                kinds = (kind_of(slot.content_type),) if slot.content_type else slot.carries
+                self.images_there += kinds == ("image",)
+                self._count(slot.value)
+            # A leaf, since the dict inside a part may look like a part as well.
+            node = replaced(node, slot.path, Leaf(None))
+        for value in node.values():
+            if isinstance(value, bytes):
+                self._count(value)
+        return node
 
     def text(self, text: str, _role: Role) -> str:
-        self.text_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        self._count(text)
         return text
 
-    @property
-    def many(self) -> bool:
-        most = self.target.many_images
-        return most is not None and self.images > most
+    def _mark(self, value: str | bytes) -> Mark | None:
+        if self.target.gives_back or not isinstance(value, str):
+            return read_mark(value)
+        stripped = value.strip()
+        # A model never gets a raw ref: what begins like one and is none is a ref to nothing.
+        return read_mark(stripped) or (Mark(PREFIX) if stripped.startswith(PREFIX) else None)
+
+    def _count(self, value: str | bytes) -> None:
+        self.there_bytes += json_size(value) if isinstance(value, str) else base64_size(len(value))
 
 
 @dataclass(slots=True)
@@ -128,18 +146,26 @@ class _Rendering:
     hold: ExitStack | None
     reserve_bytes: int
     ready: dict[int, list[Node | Leaf]] = field(default_factory=lambda: defaultdict(list))
-    fetched: dict[tuple[str, str], Fetched] = field(default_factory=dict)
+    fetched: dict[tuple[str, str], Fetched | str] = field(default_factory=dict)
+    """What was fetched, or why nothing was."""
+    many: bool = False
     images: int = 0
     used: int = 0
     full: bool = False
 
     def prepare(self) -> None:
         """Render every place, the newest first, so that the oldest give way when there is no room."""
-        self.used = self.survey.text_bytes + self.reserve_bytes
+        self.used = self.survey.there_bytes + self.reserve_bytes
         self.images = self.survey.images_there
-        for place in reversed(self.survey.places):
+        # What a medium is, its bytes tell, and how many are images counts for each of them.
+        known = [self._looked_at(place) for place in self.survey.places]
+        sent = {"image"} - self.kinds
+        images = self.images + sum(isinstance(it, Known) and it.kind in sent for it in known)
+        most = self.target.many_images
+        self.many = most is not None and images > most
+        for place, it in zip(reversed(self.survey.places), reversed(known), strict=True):
             # A part may be in the tree twice: the last of the list is the one that comes first in it.
-            self.ready[id(place.node)].append(self._rendered(place))
+            self.ready[id(place.node)].append(self._rendered(place, it))
 
     def node(self, node: Node, _role: Role) -> Node | Leaf:
         waiting = self.ready.get(id(node))
@@ -158,11 +184,18 @@ class _Rendering:
         except Withheld:
             return written  # it is a text already, and says that there is something
 
-    def _rendered(self, place: _Place) -> Node | Leaf:
+    def _looked_at(self, place: _Place) -> Known | Withheld:
+        try:
+            return look(self.store, place.mark.ref, place.slot, _type_of(place.mark.header))
+        except Withheld as withheld:
+            return withheld
+
+    def _rendered(self, place: _Place, known: Known | Withheld) -> Node | Leaf:
         """Return what stands for a part: with its data, or a text."""
         family = self.target.name if not self.target.gives_back else place.slot.family
         try:
-            known = look(self.store, place.mark.ref, place.slot, _type_of(place.mark.header))
+            if isinstance(known, Withheld):
+                raise known
             if known.kind in self.kinds:
                 return Leaf(self._tag(known, family, place.role))
             return self._with_data(place, known)
@@ -185,20 +218,28 @@ class _Rendering:
         fetched = self._fetched(known)
         self._take_room(known, fetched)
         own = place.slot.family in self.target.families
+        own = own and not goes_as_text(self.target.name, fetched.content_type)
         if own and (self.target.gives_back or kind_of(fetched.content_type) in place.slot.carries):
             return self._own(place, known, fetched)
         name = display_name(known.filename)
         part = media_part(self.target.name, fetched.content_type, fetched.data, place.slot, name)
         if part is None:
-            raise Withheld(f"{self.target.name} takes no {fetched.content_type}", known)
+            raise Withheld(f"{self.target.name} takes no {short_type(fetched.content_type)}", known)
         same_api = place.slot.family.removesuffix("-url") in self.target.families
-        return Leaf({**place.node, **part} if same_api and "source" in place.node else part)
+        # Not a leaf in the first case: what stands beside the source is the given tree's, and is copied.
+        return {**place.node, **part} if same_api and "source" in place.node else Leaf(part)
 
     def _fetched(self, known: Known) -> Fetched:
         key = known.ref, known.content_type
         if key not in self.fetched:
-            self.fetched[key] = fetch(self.store, known, self.target, many=self.survey.many)
-        return self.fetched[key]
+            try:
+                self.fetched[key] = fetch(self.store, known, self.target, many=self.many)
+            except Withheld as withheld:
+                self.fetched[key] = withheld.reason
+        fetched = self.fetched[key]
+        if isinstance(fetched, str):
+            raise Withheld(fetched, known)
+        return fetched
 
     def _check_room(self, known: Known) -> None:
         most = self.target.max_images
@@ -209,10 +250,10 @@ class _Rendering:
 
     def _take_room(self, known: Known, fetched: Fetched) -> None:
         most = self.target.request_bytes
-        needed = base64_size(len(fetched.data))
+        needed = data_size(self.target.name, fetched.content_type, fetched.data)
         if most is not None and self.used + needed > most:
             # One that would not fit even alone says nothing about those that are older.
-            self.full = needed <= most - self.survey.text_bytes - self.reserve_bytes
+            self.full = needed <= most - self.survey.there_bytes - self.reserve_bytes
             raise Withheld(
                 "the request is full of newer media" if self.full else "too large for a request", known
             )
@@ -228,6 +269,8 @@ class _Rendering:
         else:
             header = self._header(mark, known)
             said = _type_of(header)
+            if not self.target.gives_back:
+                header = header.lstrip()
             if self._is_true(said, fetched):
                 data = f"{header}{data!s}"
             else:
@@ -249,4 +292,4 @@ class _Rendering:
 
 def _type_of(header: str) -> str:
     """Return the content type in the header of a data URL."""
-    return header[5:].partition(";")[0].strip() if header else ""
+    return header.lstrip()[5:].partition(";")[0].strip() if header else ""

@@ -8,7 +8,7 @@ was the target of a Markdown link; so what mediakeep put there can be told from 
 
 import re
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
 from mediakeep.refs import PREFIX
 
@@ -34,25 +34,34 @@ class Mark(NamedTuple):
 
 
 def read_mark(value: object) -> Mark | None:
-    """Return the mark that `value` is, or None if it is none.
+    """Return the mark that `value` is, with nothing behind it, or None if it is none.
 
     >>> read_mark("media://0a7f4c1e-58f5-4d27-9d5f-2a1d64c31b77#data:image/jpg;base64,").written
     'data:image/jpg;base64,'
     """
-    if not isinstance(value, str) or not value.startswith(PREFIX):
-        return None
-    ref, _, written = value.partition("#")
-    return Mark(ref, unquote(written))
+    found = _WHOLE.fullmatch(value) if isinstance(value, str) else None
+    return found and Mark(found[1], _unquoted(found[2] or ""))
 
 
 def _quoted(written: str) -> str:
     # The comma that ends a header is what tells its end in running text: those within it are escaped.
     comma = "," if written.endswith(",") else ""
-    return quote(written.removesuffix(comma), safe=":/;=+") + comma
+    return quote(written.removesuffix(comma), safe=":/;=+", errors="surrogatepass") + comma
+
+
+def _unquoted(written: str) -> str:
+    octets = unquote_to_bytes(written)
+    try:
+        return octets.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:  # not of our making: somebody wrote it
+        return octets.decode("utf-8", "replace")
 
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_HEADER = r"#((?i:data:)[A-Za-z0-9:/;=+%._~-]*,)"
+_DATA = r"(?i:data:)[A-Za-z0-9:/;=+%._~-]*,"
+_HEADER = rf"#({_DATA})"
+# White space before a data URL stands in its mark, percent-encoded.
+_WHOLE = re.compile(rf"""({PREFIX}[!"$-~]*)(?:#({BASE64}|{BYTES}|(?:%[0-9A-F]{{2}})*{_DATA}))?""")
 
 IN_TEXT = re.compile(rf"(?:(?<=\]\()({PREFIX}{_UUID})(?:{_HEADER})?|({PREFIX}{_UUID}){_HEADER})")
 """A mark that `externalize` left in running text."""
@@ -60,4 +69,4 @@ IN_TEXT = re.compile(rf"(?:(?<=\]\()({PREFIX}{_UUID})(?:{_HEADER})?|({PREFIX}{_U
 
 def marked_in_text(found: re.Match[str]) -> Mark:
     """Return the mark that a match of `IN_TEXT` is."""
-    return Mark(found[1] or found[3], unquote(found[2] or found[4] or ""))
+    return Mark(found[1] or found[3], _unquoted(found[2] or found[4] or ""))

@@ -1,6 +1,7 @@
 """Parts of messages that are built anew, in the shape of one provider."""
 
 import base64
+import json
 
 from mediakeep.intake.types import extension
 from mediakeep.messages.shapes import AUDIO_FORMATS, Slot, kind_of, replaced
@@ -53,6 +54,32 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
+def base64_size(size: int) -> int:
+    """Return how long `size` bytes are in base64."""
+    return -(-size // 3) * 4
+
+
+def json_size(text: str) -> int:
+    """Return how many bytes `text` is in a request: in JSON (RFC 8259, section 7) and UTF-8."""
+    written = _JSON.encode(text)
+    return len(written) if written.isascii() else len(written.encode("utf-8", "surrogatepass"))
+
+
+def goes_as_text(family: str, content_type: str) -> bool:
+    """Return whether `family` has such a medium as text only, and not in base64."""
+    return family == "anthropic" and content_type == "text/plain"
+
+
+def data_size(family: str, content_type: str, data: bytes) -> int:
+    """Return how many bytes `data` takes in a request to `family`."""
+    if goes_as_text(family, content_type):
+        return json_size(data.decode(errors="replace"))
+    return base64_size(len(data))
+
+
+_JSON = json.JSONEncoder(ensure_ascii=False)
+
+
 def _openai(kind: str, content_type: str, data: bytes, slot: Slot, filename: str) -> Node | None:
     match kind:
         case "image":
@@ -89,7 +116,7 @@ def _openai_responses(
 
 
 def _anthropic(kind: str, content_type: str, data: bytes, filename: str) -> Node | None:
-    if content_type == "text/plain":
+    if goes_as_text("anthropic", content_type):
         try:
             text = data.decode()
         except UnicodeDecodeError:

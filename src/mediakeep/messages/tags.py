@@ -78,7 +78,12 @@ def _is_text(value: object) -> bool:
         isinstance(value, dict)
         and isinstance(value.get("text"), str)
         and value.get("type", "text") in ("text", "input_text", "output_text")
+        and all(value.get(key) in (None, False) for key in _NOT_SAID)
     )
+
+
+_NOT_SAID = ("thought", "thought_signature", "thoughtSignature", "uri")
+"""What marks a text that the message does not say: a thought, one that is signed, a resource."""
 
 
 _HARMLESS = re.compile(r"[^\[\]\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff]+")

@@ -11,7 +11,10 @@ class CyclicTree(MediaError, ValueError):
 
 
 class Leaf(NamedTuple):
-    """A value that is used as it is; what is inside it is not looked at."""
+    """A value that is used as it is; what is inside it is not looked at.
+
+    It may stand for a dict, and for values within one.
+    """
 
     value: object
 
@@ -35,7 +38,8 @@ def rebuild(
 
     Args:
         tree: what to rebuild.
-        node: gives what stands for a dict: a dict whose values are then walked, or a `Leaf`.
+        node: gives what stands for a dict: a dict whose values are then walked, or a `Leaf`. Values of
+            the dict that it gives, at any depth, may be a `Leaf` too.
         text: gives what stands for a text.
         sequence: gives what stands for a list or a tuple, when its values are done. It may change the
             list that it gets.
@@ -51,6 +55,8 @@ def rebuild(
         for value in frame.rest:
             if isinstance(value, str):
                 frame.add(text(value, frame.role))
+            elif isinstance(value, Leaf):
+                frame.add(value.value)
             elif isinstance(value, (dict, list, tuple)):
                 inner = _entered(value, frame.role, node)
                 if isinstance(inner, Leaf):
