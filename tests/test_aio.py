@@ -6,9 +6,11 @@ import io
 import os
 import threading
 from contextlib import aclosing
+from itertools import pairwise
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.streams.file import FileReadStream
 
@@ -336,6 +338,32 @@ def test_a_stream_of_asyncio_can_be_put(store, content):
             await writer.wait_closed()
 
     asyncio.run(main())
+
+
+def test_a_source_that_never_waits_gives_others_their_turn(store, backend):
+    async def main():
+        given = 0
+        turns = []
+
+        async def busy():
+            nonlocal given
+            for given in range(1, 20_001):  # noqa: B007  others look at it
+                yield b""
+            yield b"x"
+
+        async def other():
+            while given < 20_000:
+                turns.append(given)
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            await anyio.lowlevel.checkpoint()
+            ref = await AsyncMediaStore(store).put(busy())
+        assert store.read_bytes(ref) == b"x"
+        assert max(b - a for a, b in pairwise([*turns, 20_000])) <= 1000
+
+    run(backend, main)
 
 
 class BoomError(Exception):

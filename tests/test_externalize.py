@@ -6,6 +6,7 @@ import json
 import random
 import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +17,7 @@ from mediakeep.messages import CyclicTree, externalize, inline
 
 REF = re.compile(r"media://[0-9a-f-]{36}")
 NOISE = random.Random(7)
+DIAGRAM = (Path(__file__).parents[1] / "examples" / "media" / "diagram.png").read_bytes()
 
 
 def b64(data: bytes) -> str:
@@ -155,6 +157,53 @@ def test_the_spelling_of_a_data_url_is_kept(store: MediaStore, header):
     kept = externalize(part, store, "chat")
     assert store.read_bytes(kept["image_url"].partition("#")[0])
     assert inline(kept, store) == part
+
+
+@pytest.mark.parametrize(
+    "header", ["data:a/\ud800;base64,", "data:a/%FF;base64,", "data:a/%ed%a0;base64,"]
+)
+def test_a_header_may_hold_what_is_no_text_at_all(store: MediaStore, header):
+    url = header + b64(noise())
+    messages = [f"x {url} y", {"type": "image_url", "image_url": {"url": url}}]
+    kept = externalize(messages, store, "chat")
+    assert all("media://" in repr(it) for it in kept)
+    assert inline(kept, store) == messages
+
+
+def test_a_mark_that_somebody_wrote_may_be_no_text(store: MediaStore):
+    ref = store.put(noise())
+    text = f"x {ref}#data:a/%FF;base64, y"
+    assert inline(text, store).startswith("x data:a/\ufffd;base64,")
+
+
+@pytest.mark.parametrize("behind", [") see, this", " see it: ", "#base64", "\ud800"])
+def test_what_stands_behind_a_data_url_in_its_place_is_not_lost(store: MediaStore, behind):
+    url = f"data:image/gif;base64,{b64(noise())}{behind}"
+    messages = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "input_image", "image_url": url},
+        {"type": "resource", "resource": {"uri": "a:b", "blob": url, "mimeType": "image/gif"}},
+    ]
+    kept = externalize(messages, store, "chat")
+    assert inline(kept, store) == messages
+    for provider in ("openai", "openai-responses", "anthropic", "gemini"):
+        assert "media://" not in repr(inline(kept, store, provider=provider))
+
+
+def test_a_ref_with_something_behind_it_is_no_mark(store: MediaStore):
+    ref = store.put(noise())
+    part = {"type": "image_url", "image_url": {"url": f"{ref}#data:image/gif;base64,) see, this"}}
+    assert inline(part, store)["image_url"]["url"].endswith(") see, this")
+
+
+@pytest.mark.parametrize("before", ["\n", " \t", "\u2003"])
+def test_white_space_before_a_data_url_comes_back_and_no_model_gets_it(store: MediaStore, before):
+    url = f"data:image/png;base64,{b64(DIAGRAM)}"
+    message = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": before + url}}]}
+    kept = externalize(message, store, "chat")
+    assert kept["content"][0]["image_url"]["url"].startswith("media://")
+    assert inline(kept, store) == message
+    assert inline(kept, store, provider="openai")["content"][0]["image_url"]["url"] == url
 
 
 def test_twice_is_once(store: MediaStore):

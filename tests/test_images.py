@@ -198,6 +198,21 @@ def test_a_frame_does_not_hide_behind_what_decoders_skip() -> None:
     assert read_header(io.BytesIO(data[:first] + bytes(3) + data[first:])).animated
 
 
+@pytest.mark.parametrize("byte", [0x01, 0x20, 0x3A, 0xFF])
+def test_a_frame_does_not_hide_behind_a_byte_that_nobody_knows(byte: int) -> None:
+    data = pictures.frames("GIF")
+    second = data.index(b"!\xf9", data.index(b",", 13))
+    hidden = data[:second] + bytes([byte]) + data[second:]
+    with Image.open(io.BytesIO(hidden)) as image:
+        assert image.n_frames > 1
+    assert read_header(io.BytesIO(hidden)).animated
+
+
+def test_behind_the_trailer_there_are_no_frames() -> None:
+    still = pictures.frames("GIF", 1)
+    assert not read_header(io.BytesIO(still + b"what somebody appended")).animated
+
+
 # -- what is made
 
 

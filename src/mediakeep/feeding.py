@@ -18,8 +18,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeGuard, cast
 
-import anyio.lowlevel
-
 from mediakeep.blobs.sources import CHUNK, Source, chunks
 from mediakeep.offload import BrokenOffError, Heed, Offload
 
@@ -113,7 +111,11 @@ async def _collect(read: Callable[[], Awaitable[Any]]) -> tuple[Any, bool]:
         if len(piece) >= CHUNK:
             break
         if count % _TURN == 0:  # a source that never waits gives others no turn
-            await anyio.lowlevel.checkpoint()
+            from anyio.lowlevel import (
+                checkpoint,
+            )  # here, since `offload` says it best if there is no anyio
+
+            await checkpoint()
         chunk = await read()
         if chunk is None:
             return piece, True

@@ -110,9 +110,8 @@ def fetch(store: MediaStore, known: Known, provider: Provider, *, many: bool) ->
             return _picture(store, known, provider, many=many)
         spelled = provider.spelled(known.content_type)
         if spelled is None:
-            raise Withheld(
-                f"{provider.name} takes no {short_type(known.content_type) or 'unknown type'}", known
-            )
+            said = short_type(known.content_type) or "unknown type"
+            raise Withheld(f"{provider.name} takes no {said}", known)
         most = provider.file_bytes
         if most is not None and base64_size(known.size or 0) > most:
             raise Withheld(f"too large, at most {in_units(most)} of base64 are taken", known)

@@ -132,7 +132,8 @@ class _Survey:
         return read_mark(stripped) or (Mark(PREFIX) if stripped.startswith(PREFIX) else None)
 
     def _count(self, value: str | bytes) -> None:
-        self.there_bytes += json_size(value) if isinstance(value, str) else base64_size(len(value))
+        if self.target.request_bytes is not None:
+            self.there_bytes += json_size(value) if isinstance(value, str) else base64_size(len(value))
 
 
 @dataclass(slots=True)
