@@ -298,7 +298,11 @@ def _no_file_above_2_mib() -> None:
 
 def test_interrupting_put_stores_nothing_and_exits_130(tmp_path: Path, place: Path) -> None:
     with subprocess.Popen(
-        command("put", "-", "--scope", "t"), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        command("put", "-", "--scope", "t"),
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell has what it starts in the background ignore ^C, and these tests may be that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         assert process.stdin is not None and process.stderr is not None
         process.stdin.write(bytes(4 << 20))  # more than a pipe holds: it is reading when this returns
