@@ -356,10 +356,10 @@ def test_mode_and_group_are_the_callers(store, folder):
     assert store.read_bytes(ref) == PNG
 
 
-def test_a_link_is_the_same_file(store, folder):
+def test_a_link_is_the_same_file_where_the_bytes_are_on_this_machine(store, folder, kind):
     ref = store.put(PNG, MediaMeta("cat.png"))
     path = store.export(ref, folder, link=True)
-    if store.resolve(ref).stat().st_dev == folder.stat().st_dev:
+    if kind != "fleet" and store.resolve(ref).stat().st_dev == folder.stat().st_dev:
         assert path.samefile(store.resolve(ref))
     store.release(ref)
     assert path.read_bytes() == PNG
@@ -383,7 +383,7 @@ def test_an_export_that_cannot_be_done_says_why_and_leaves_nothing(store, folder
             store.export(ref, where)
     with pytest.raises(BlobError, match="null"):
         store.export(ref, "a\0b")
-    store.resolve(ref).unlink()
+    store._blobs.delete(store.entry(ref).location)
     with pytest.raises(MediaMissing):
         store.export(ref, folder)
     store.release(ref)

@@ -293,7 +293,7 @@ def test_a_file_that_somebody_deleted_is_missing(store, make):
         store.read_bytes(ref)
 
 
-def test_what_is_put_is_the_stores_own(store, clock):
+def test_what_is_put_is_the_stores_own(store, clock, kind):
     meta = MediaMeta("cat.png", "image/png", "tool:image-gen")
     ref = store.put(b"\x89PNG", meta, "s")
     path, found = store.resolve_with_meta(ref)
@@ -301,7 +301,8 @@ def test_what_is_put_is_the_stores_own(store, clock):
     assert path.is_absolute()
     assert path.read_bytes() == b"\x89PNG"
     entry = store.entry(ref)
-    assert (entry.size, entry.path, entry.owned, entry.scope) == (4, path, True, "s")
+    assert (entry.size, entry.owned, entry.scope) == (4, True, "s")
+    assert entry.path == (None if kind == "fleet" else path)
     assert entry.sha256 == "0f4636c78f65d3639ece5a064b5ae753e3408614a14fb18ab4d7540d2c248543"
     assert entry.stored_at.timestamp() == clock.now
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
@@ -351,7 +352,9 @@ def test_a_blob_registered_by_its_path_is_the_same_file(store):
 @pytest.mark.parametrize(
     "scope", ["", ":", "a:", "🖼:1", "a\0b", "' OR 1=1 --", "../..", "%", "x" * 5000]
 )
-def test_any_text_can_be_a_scope(store, make, scope):
+def test_any_text_can_be_a_scope(store, make, scope, kind):
+    if kind == "fleet" and "\0" in scope:
+        pytest.skip("PostgreSQL keeps no NUL, and says so: tests/test_postgres.py")
     path = make()
     other = store.put(b"other", scope="other")
     ref = store.store(path, MediaMeta(), scope)

@@ -1,6 +1,7 @@
 """Regular files where they lie: one canonical name each, and a removal that follows nothing."""
 
 import errno
+import io
 import logging
 import os
 import stat
@@ -187,7 +188,10 @@ def sync_folder(folder: str) -> None:
 
 def path_of(file: BinaryIO) -> Path | None:
     """Return a path that leads to the open `file` and to nothing else, where the system has such."""
-    return Path(f"/proc/self/fd/{file.fileno()}") if _HANDLES else None
+    try:
+        return Path(f"/proc/self/fd/{file.fileno()}") if _HANDLES else None
+    except io.UnsupportedOperation:  # it is read from elsewhere
+        return None
 
 
 def open_regular(path: str | os.PathLike[str]) -> BinaryIO:

@@ -4,6 +4,8 @@ import logging
 import os
 import threading
 import weakref
+from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -28,11 +30,12 @@ class Lease:
     entered again once it has ended.
     """
 
-    __slots__ = ("_number", "_store", "ref")
+    __slots__ = ("_copy", "_number", "_store", "ref")
 
     def __init__(self, store: "MediaStore", ref: str) -> None:
         self._store = store
         self._number = 0
+        self._copy: AbstractContextManager[Path] | None = None
         self.ref = ref
 
     def __enter__(self) -> Media:
@@ -40,8 +43,18 @@ class Lease:
             raise RuntimeError(
                 f"this lease of {self.ref} is held already: ask the store for another one"
             )
-        self._number, media = self._store._begin_lease(self.ref)
-        return media
+        number, found = self._store._begin_lease(self.ref)
+        path = found.path
+        if path is None:
+            copy = self._store._blobs.hold(found.location, sha256=found.sha256)
+            try:
+                path = copy.__enter__()
+            except BaseException:
+                self._store._end_lease(number)
+                raise
+            self._copy = copy
+        self._number = number
+        return Media(path, found.meta)
 
     def __exit__(
         self,
@@ -50,7 +63,12 @@ class Lease:
         trace: TracebackType | None,
     ) -> None:
         number, self._number = self._number, 0
-        self._store._end_lease(number)
+        copy, self._copy = self._copy, None
+        try:
+            if copy is not None:
+                copy.__exit__(None, None, None)
+        finally:
+            self._store._end_lease(number)
 
 
 class Heartbeat:

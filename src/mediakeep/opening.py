@@ -1,10 +1,13 @@
 """From a word to a store: `open_store`, and the store in memory."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from mediakeep.blobs import Blobs
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.blobs.temporary import TemporaryBlobs
 from mediakeep.catalogs import Catalog
@@ -21,6 +24,9 @@ CATALOG = "catalog.db"
 
 POSTGRES = ("postgresql://", "postgres://")
 """What the address of a catalog in PostgreSQL begins with."""
+
+BUCKETS = ("s3://", "gs://", "az://")
+"""What the address of a bucket begins with."""
 
 
 class FileMediaStore(MediaStore):
@@ -93,24 +99,27 @@ def open_store(
     timeout: float = 60.0,
     folder_mode: int = 0o700,
     file_mode: int = 0o600,
+    catalog_options: Mapping[str, Any] | None = None,
+    blob_options: Mapping[str, Any] | None = None,
 ) -> MediaStore:
     """Open the store at `where`, and make it if it is not there yet.
 
     A folder holds a store that outlives the process: `catalog.db` and `blobs/`. `"memory:"` keeps the
     books in memory and bytes in a temporary folder that goes with the process. A `postgresql://…`
-    address keeps the books in that database, for many machines that share the folder `blobs`; it needs
-    the extra `mediakeep[postgres]`.
+    address keeps the books in that database, for many machines that share `blobs`; it needs the extra
+    `mediakeep[postgres]`.
 
     Args:
         where: a folder, `"memory:"`, or the address of a PostgreSQL database.
-        blobs: another folder for the bytes; it must then be given each time.
+        blobs: another place for the bytes, which must then be given each time: a folder, or a bucket
+            as `s3://bucket/prefix`, `gs://…` or `az://…`, which needs the extra `mediakeep[objects]`.
         cleaner: when refs get too old, and how often `start` has the store swept.
         clock: gives the time in seconds since the epoch.
         limits: what may come in, and how much.
         fsync: whether what returned survives a loss of power. Without it everything still survives the
             death of the process.
-        dedupe: whether bytes that are there already are kept once, with several refs; by default in a
-            folder, and not in memory.
+        dedupe: whether bytes that are there already are kept once, with several refs; by default
+            everywhere but in memory.
         import_roots: the only folders that files are taken from, by `store` and by `put` of a path; by
             default all are. Where a path leads is checked, symlinks and all.
         default_ttl: how long a ref lives that is given no ttl of its own, as a timedelta or in seconds.
@@ -118,11 +127,15 @@ def open_store(
         timeout: how many seconds a writer waits for its turn among threads and processes.
         folder_mode: permissions of the folders it makes.
         file_mode: permissions of the files it makes.
+        catalog_options: for PostgreSQL: `schema`, `pool_size`, `history_seconds`, `host`; see
+            :class:`~mediakeep.catalogs.postgres.PostgresCatalog`.
+        blob_options: for a bucket: `cache`, `cache_bytes`, `writer_seconds`, and what obstore takes,
+            such as `endpoint` and `region`; see :class:`~mediakeep.blobs.objects.ObjectBlobs`.
 
     Raises:
         CatalogError: the folder cannot be used, or what is there is not a catalog, is damaged, or is of
             a newer version. It is untouched.
-        ValueError: `where` is of no kind that this version knows.
+        ValueError: `where` is of no kind that this version knows, or an option is not for it.
 
     >>> import tempfile
     >>> folder = tempfile.mkdtemp()
@@ -133,6 +146,9 @@ def open_store(
     b'hello'
     """
     place = os.fsdecode(where)
+    kept_in = None if blobs is None else os.fsdecode(blobs)
+    shared = place.startswith(POSTGRES)
+    _check_options(place, kept_in, catalog_options, blob_options)
     if place == "memory:":
         return FileMediaStore(
             cleaner=cleaner,
@@ -143,33 +159,39 @@ def open_store(
             import_roots=import_roots,
             default_ttl=default_ttl,
         )
-    shared = place.startswith(POSTGRES)
-    if not shared and (not place or "://" in place or (place.endswith(":") and os.sep not in place)):
-        raise ValueError(f"{place!r} is no store: give a folder, 'memory:', or a postgresql:// address")
-    if blobs is not None and "://" in os.fsdecode(blobs):
-        raise ValueError(f"blobs={os.fsdecode(blobs)!r} is no folder")
-    if shared and blobs is None:
-        raise ValueError("a store in PostgreSQL needs blobs=…: a folder that all its machines share")
-    folder = Path(place)
-    kept_in = folder / "blobs" if blobs is None else Path(blobs)
-    for made in (kept_in.parent,) if shared else (folder, kept_in.parent):
-        try:
-            made.mkdir(folder_mode, parents=True, exist_ok=True)
-        except OSError as error:
-            raise CatalogError(
-                f"cannot make the store's folder {str(made)!r}: {error.strerror}"
-            ) from error
-    catalog = _catalog(place, clock, fsync=fsync, timeout=timeout)
-    try:
-        return MediaStore(
-            catalog,
-            LocalBlobs(
-                kept_in,
+    if not shared:
+        _make_folder(place, folder_mode)
+    with ExitStack() as opened:
+        bytes_in: Blobs
+        if kept_in is not None and is_bucket(kept_in):
+            # Only here, as with the catalogs, so that nobody pays for what he does not use.
+            from mediakeep.blobs.objects import ObjectBlobs
+
+            bytes_in = ObjectBlobs(kept_in, **(blob_options or {}))
+        else:
+            folder = os.path.join(place, "blobs") if kept_in is None else kept_in
+            _make_folder(os.path.dirname(os.path.abspath(folder)), folder_mode)
+            bytes_in = LocalBlobs(
+                folder,
                 fsync=fsync,
-                territory=folder if blobs is None else None,
+                territory=place if kept_in is None else None,
                 folder_mode=folder_mode,
                 file_mode=file_mode,
-            ),
+            )
+        opened.callback(bytes_in.close)
+        catalog: Catalog
+        if shared:
+            from mediakeep.catalogs.postgres import PostgresCatalog
+
+            catalog = PostgresCatalog(place, clock, timeout=timeout, **(catalog_options or {}))
+        else:
+            from mediakeep.catalogs.sqlite import SqliteCatalog
+
+            catalog = SqliteCatalog(Path(place, CATALOG), clock, fsync=fsync, timeout=timeout)
+        opened.callback(catalog.close)
+        store = MediaStore(
+            catalog,
+            bytes_in,
             cleaner=cleaner,
             limits=limits,
             dedupe=dedupe is not False,
@@ -177,17 +199,47 @@ def open_store(
             default_ttl=default_ttl,
             lease_seconds=lease_seconds,
         )
-    except BaseException:
-        catalog.close()
-        raise
+        opened.pop_all()
+        return store
 
 
-def _catalog(place: str, clock: Clock | None, *, fsync: bool, timeout: float) -> Catalog:
-    # Only here, so that nobody pays for a catalog that he does not use.
-    if place.startswith(POSTGRES):
-        from mediakeep.catalogs.postgres import PostgresCatalog
+def is_bucket(place: str) -> bool:
+    """Return whether `place` is the address of a bucket."""
+    return place.startswith(BUCKETS)
 
-        return PostgresCatalog(place, clock, timeout=timeout)
-    from mediakeep.catalogs.sqlite import SqliteCatalog
 
-    return SqliteCatalog(Path(place, CATALOG), clock, fsync=fsync, timeout=timeout)
+def _check_options(
+    place: str,
+    kept_in: str | None,
+    catalog_options: Mapping[str, Any] | None,
+    blob_options: Mapping[str, Any] | None,
+) -> None:
+    """Raise ValueError unless a store can be there, and its bytes too."""
+    shared, bucket = place.startswith(POSTGRES), kept_in is not None and is_bucket(kept_in)
+    looks_odd = not place or "://" in place or (place.endswith(":") and os.sep not in place)
+    if looks_odd and not shared and place != "memory:":
+        raise ValueError(f"{place!r} is no store: give a folder, 'memory:', or a postgresql:// address")
+    if kept_in is not None and "://" in kept_in and not bucket:
+        raise ValueError(
+            f"blobs={kept_in!r} is no place for bytes: give a folder, or a bucket ({', '.join(BUCKETS)})"
+        )
+    if shared and kept_in is None:
+        raise ValueError(
+            "a store in PostgreSQL needs blobs=…: a bucket, or a folder that all its machines share"
+        )
+    if bucket and place == "memory:":
+        raise ValueError(
+            "a store in memory would leave its bytes in the bucket when its process dies: "
+            "keep the books in a folder or in PostgreSQL"
+        )
+    if catalog_options and not shared:
+        raise ValueError("catalog_options are for a postgresql:// address")
+    if blob_options and not bucket:
+        raise ValueError("blob_options are for blobs in a bucket")
+
+
+def _make_folder(folder: str, mode: int) -> None:
+    try:
+        os.makedirs(folder, mode, exist_ok=True)
+    except OSError as error:
+        raise CatalogError(f"cannot make the store's folder {folder!r}: {error.strerror}") from error

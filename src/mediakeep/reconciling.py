@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from mediakeep.blobs import Blob, Blobs
+from mediakeep.blobs import Blob, Blobs, Unfinished, size_of
 from mediakeep.catalogs import Catalog, Place
-from mediakeep.errors import MediaError
+from mediakeep.errors import BlobError, MediaError
 from mediakeep.model import Finding, ReconcileReport
 
 MANY = 10
@@ -151,6 +151,8 @@ class Reconciler:
                 Finding("temp", name, "a writer died while it wrote this", "a sweep removes it"),
                 settle,
             )
+        for unfinished in self._blobs.unfinished():
+            yield from self._unfinished(unfinished)
         for done, (place, blob) in enumerate(self._merged(), 1):
             self._seen_blobs += blob is not None
             self._seen_places += place is not None
@@ -192,7 +194,7 @@ class Reconciler:
             or age < self._grace
             or self._blobs.being_written(blob.key)
             or self._catalog.knows(blob.key)
-            or _size(self._path(blob.key)) is None
+            or size_of(self._blobs, blob.key) is None
         ):
             return
 
@@ -210,6 +212,25 @@ class Reconciler:
             delete,
         )
 
+    def _unfinished(self, upload: Unfinished) -> Iterator[tuple[Finding, Mend | None]]:
+        age = time.time() - upload.modified_at
+        if age < self._grace or self._blobs.being_written(upload.key):
+            return
+
+        def abort() -> bool:
+            upload.abort()
+            return True
+
+        yield (
+            Finding(
+                "upload",
+                upload.key,
+                f"an upload of {age / 3600:.1f} h ago was cut off, and its parts are still there",
+                "mending aborts it",
+            ),
+            abort,
+        )
+
     def _place(self, place: Place, blob: Blob | None) -> Iterator[tuple[Finding, Mend | None]]:
         if place.condemned:
             # It may have been forgotten since, or registered again; and a lease may well hold it.
@@ -225,12 +246,11 @@ class Reconciler:
                     lambda: self._delete(place.location),
                 )
             return
-        path = self._path(place.location)
-        size = blob.size if blob is not None else _size(path)
+        size = blob.size if blob is not None else self._size(place.location)
         if size is None:
             # Between the two looks it may have been released and deleted.
-            if self._catalog.is_live(place.location) and _size(path) is None:
-                folder = os.path.dirname(path)
+            if self._catalog.is_live(place.location) and self._size(place.location) is None:
+                folder = os.path.dirname(place.location)
                 there = os.path.isdir(folder) or not os.path.isabs(place.location)
                 yield (
                     Finding(
@@ -246,7 +266,13 @@ class Reconciler:
         elif size != place.size and not os.path.isabs(place.location):
             yield self._damaged("size", place, f"it has {size} bytes instead of {place.size}")
         elif self._deep and place.sha256:
-            found = _sha256(path)
+            try:
+                found = self._sha256(place.location)
+            except BlobError:
+                raise
+            except OSError as error:
+                yield self._damaged("sha256", place, f"it cannot be read: {error.strerror}")
+                return
             if found not in (None, place.sha256):
                 yield self._damaged("sha256", place, f"its sha256 is {found} instead of {place.sha256}")
 
@@ -262,20 +288,21 @@ class Reconciler:
         self._reap([location])
         return not self._catalog.knows(location)
 
-    def _path(self, location: str) -> str:
-        return location if os.path.isabs(location) else str(self._blobs.path(location))
+    def _size(self, location: str) -> int | None:
+        """Return how many bytes are there, or None if it is gone."""
+        if not os.path.isabs(location):
+            return size_of(self._blobs, location)
+        try:
+            return os.stat(location).st_size
+        except OSError:
+            return None
 
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None
-
-
-def _sha256(path: str) -> str | None:
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
+    def _sha256(self, location: str) -> str | None:
+        try:
+            with open(location, "rb") if os.path.isabs(location) else self._blobs.open(location) as file:
+                digest = hashlib.sha256()
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+                return digest.hexdigest()
+        except FileNotFoundError:
+            return None

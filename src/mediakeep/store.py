@@ -12,14 +12,14 @@ The orders, and what a crash between two steps leaves:
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from mediakeep.blobs import Blobs, Source
+from mediakeep.blobs import Blobs, Source, size_of
 from mediakeep.catalogs import Catalog, Reaped, Registration
 from mediakeep.cleaner import Cleaner, MediaCleanerConfig
 from mediakeep.erasing import erase
@@ -173,6 +173,8 @@ class MediaStore:
                 found, size = look(path)
                 if found != location:
                     raise _ElsewhereError(found)
+                if key is not None:
+                    self._check_there(key, path)
                 if self._roots is not None:
                     self._roots.check(path, location, os.path.realpath(location))
                 if self._limits is not None:
@@ -236,11 +238,9 @@ class MediaStore:
         incoming = Incoming(source, meta, limits, None if limits is None else self._catalog.use())
         with (
             suppress(_TwinFoundError),
-            self._blobs.stage(incoming, is_named=self._catalog.knows, kept=kept) as (
-                key,
-                size,
-                sha256,
-            ),
+            self._blobs.stage(
+                incoming, is_named=self._catalog.knows, kept=kept, about=incoming.settled_meta
+            ) as (key, size, sha256),
         ):
             if limits is not None and limits.max_pixels is not None:
                 with self._blobs.open(key) as file:
@@ -266,6 +266,11 @@ class MediaStore:
             if location != key:
                 raise _TwinFoundError(location)
         return ref
+
+    def _check_there(self, key: str, path: str) -> None:
+        """Raise unless the bytes of `key` are there: `path` may be a copy that has outlived them."""
+        if size_of(self._blobs, key) is None:
+            raise MediaMissing.at(path, "it is a copy of what has been deleted: put its bytes again")
 
     def _open_import(self, path: str) -> BinaryIO:
         """Open a file to copy, if it is one and lies where files may be taken from."""
@@ -338,16 +343,48 @@ class MediaStore:
     def resolve(self, ref: str) -> Path:
         """Return the absolute path of the file. It is not looked at: `open` tells if it is there.
 
+        Where bytes are in object storage the path is that of a copy on this machine, which is made if
+        there is none. It may go when others need its room: `lease` keeps it.
+
         Raises:
             UnknownRef: the ref is not live; as `RefReleased` or `RefExpired` where that is known.
+            MediaElsewhere: it was registered on another machine, and lies there.
+            MediaMissing, BlobError: no copy can be made.
         """
         found = self._catalog.get(ref)
-        return found.path or self._blobs.path(found.location)
+        return found.path or self._copy_of(found)
 
     def resolve_with_meta(self, ref: str) -> Media:
         """Return path and meta of the file; raises as `resolve` does."""
         found = self._catalog.get(ref)
-        return Media(found.path or self._blobs.path(found.location), found.meta)
+        return Media(found.path or self._copy_of(found), found.meta)
+
+    def _copy_of(self, found: Registration) -> Path:
+        try:
+            return self._blobs.path(found.location, sha256=found.sha256)
+        except MediaMissing:
+            self._catalog.get(found.ref)  # if it has ended just now, that is the reason to give
+            raise
+
+    def url(self, ref: str, expires_in: timedelta | float) -> str:
+        """Return a URL that lets whoever has it read the file, until `expires_in` from now.
+
+        It goes on working when the ref has ended, until it expires or the bytes are deleted.
+
+        Args:
+            ref: the file; one that `put` took.
+            expires_in: a timedelta or seconds, up to 7 days.
+
+        Raises:
+            UnknownRef: the ref is not live.
+            BlobError: what keeps the bytes serves nothing by itself, as a folder does not.
+            ValueError: `expires_in` cannot be one.
+        """
+        seconds = seconds_of("expires_in", expires_in)
+        found = self._catalog.get(ref)
+        if found.path is not None:
+            raise BlobError(f"{ref} was registered where it lies, and has no URL: put it instead")
+        return self._blobs.url(found.location, seconds)
 
     def open(self, ref: str) -> BinaryIO:
         """Open the file for reading. What is open can be read to its end, whatever ends meanwhile.
@@ -360,15 +397,23 @@ class MediaStore:
             BlobError: it cannot be read.
         """
         found = self._catalog.get(ref)
-        path = found.path or self._blobs.path(found.location)
+        return self._open(found, found.path)
+
+    def _open(self, found: Registration, path: Path | None) -> BinaryIO:
+        """Open the file at `path`, or the bytes where they are kept."""
+        where = path or self._blobs.local_path(found.location) or found.location
         try:
-            file = open_regular(path)
+            file = self._blobs.open(found.location) if path is None else open_regular(path)
         except FileNotFoundError as error:
-            self._catalog.get(ref)  # if it has ended just now, that is the reason to give
-            raise MediaMissing.at(path, f"{ref} is live, but somebody deleted its file") from error
+            self._catalog.get(found.ref)  # if it has ended just now, that is the reason to give
+            raise MediaMissing.at(
+                where, f"{found.ref} is live, but somebody deleted its file"
+            ) from error
+        except BlobError:
+            raise
         except OSError as error:
-            raise BlobError(f"cannot read {str(path)!r} ({ref}): {error.strerror}") from error
-        if self._roots is not None and found.path is not None:
+            raise BlobError(f"cannot read {str(where)!r} ({found.ref}): {error.strerror}") from error
+        if found.path is not None and self._roots is not None:
             try:
                 self._roots.check_file(str(path), file)
             except BaseException:
@@ -386,6 +431,7 @@ class MediaStore:
 
         Raises (on entering the block):
             UnknownRef: the ref is not live.
+            MediaMissing, BlobError: there is no copy on this machine, and none can be made.
 
         >>> from mediakeep import FileMediaStore
         >>> with FileMediaStore() as store:
@@ -399,11 +445,27 @@ class MediaStore:
         """
         return Lease(self, ref)
 
-    def _begin_lease(self, ref: str) -> tuple[int, Media]:
+    @contextmanager
+    def _held(self, ref: str) -> Iterator[Registration]:
+        """Lease what `ref` names for a block, wherever its bytes are."""
+        number, found = self._begin_lease(ref)
+        try:
+            yield found
+        finally:
+            self._end_lease(number)
+
+    def _on_this_machine(self, found: Registration) -> AbstractContextManager[Path]:
+        """Return a context manager that gives a path of the file, which stays meanwhile."""
+        path = found.path
+        return (
+            self._blobs.hold(found.location, sha256=found.sha256) if path is None else nullcontext(path)
+        )
+
+    def _begin_lease(self, ref: str) -> tuple[int, Registration]:
         number, found = self._catalog.lease(ref, self._lease_seconds)
         if self._heartbeat is not None:
             self._heartbeat.add(number)
-        return number, Media(found.path or self._blobs.path(found.location), found.meta)
+        return number, found
 
     def _end_lease(self, number: int) -> None:
         if self._heartbeat is not None and not self._heartbeat.remove(number):
@@ -449,15 +511,15 @@ class MediaStore:
             MediaMissing: somebody else deleted the file.
             BlobError: it cannot be read, or not be written there. Nothing is left behind.
         """
-        with self.lease(ref) as media, self.open(ref) as file:
-            name = export_name(ref, media.meta)
+        with self._held(ref) as found, self.open(ref) as file:
+            name = export_name(ref, found.meta)
             return export(file, name, directory, mode=mode, group=group, link=link)
 
     def variant(self, ref: str, name: str, make: Callable[[Path], bytes]) -> Path:
         """Return the path of what `make` makes of the file, such as a smaller picture.
 
         It is made once, and lives and dies with the original. So hold a lease on the ref for as long as
-        you use the path.
+        you use the path. Where bytes are in object storage it is that of a copy, as with `resolve`.
 
         Args:
             ref: the original.
@@ -472,14 +534,19 @@ class MediaStore:
         """
         found = self._catalog.variant(ref, name)
         if found is not None:
-            path = self._blobs.path(found)
-            if path.exists():
-                return path
+            with suppress(MediaMissing):
+                path = self._blobs.path(found)
+                if path.exists():
+                    return path
             self._catalog.lose(found)
-        with self.lease(ref) as media, self.open(ref) as file:
+        with (
+            self._held(ref) as original,
+            self._on_this_machine(original) as path,
+            self._open(original, path) as file,
+        ):
             # What was opened lies where it may. Its path may lead elsewhere by now.
             checked = path_of(file) if self._roots is not None else None
-            made = make(checked or media.path)
+            made = make(checked or path)
             try:
                 with self._blobs.stage(made, is_named=self._catalog.knows) as (key, size, sha256):
                     found = self._catalog.add_variant(ref, name, key, size, sha256, limits=self._limits)
@@ -502,7 +569,7 @@ class MediaStore:
         return map(self._with_path, self._catalog.entries(scope, nested=nested))
 
     def _with_path(self, entry: Entry) -> Entry:
-        return entry if entry.path else replace(entry, path=self._blobs.path(entry.location))
+        return entry if entry.path else replace(entry, path=self._blobs.local_path(entry.location))
 
     def scopes(self) -> list[str]:
         """Return the names of the scopes that have a live ref, sorted."""

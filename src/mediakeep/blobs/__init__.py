@@ -1,14 +1,17 @@
 """The bytes: places that keep what they are given under a fresh, unguessable key. They know no refs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from mediakeep.blobs.sources import Source
+from mediakeep.errors import BlobError
+from mediakeep.model import MediaMeta
 
-__all__ = ["Blob", "Blobs", "IsNamed", "Source", "Staged"]
+__all__ = ["About", "Blob", "Blobs", "IsNamed", "Source", "Staged", "Unfinished", "size_of"]
 
 
 class Staged(NamedTuple):
@@ -29,8 +32,21 @@ class Blob(NamedTuple):
     kept: bool
 
 
+class Unfinished(NamedTuple):
+    """A write that was cut off, whose bytes are there and have no key yet; found by a reconcile only."""
+
+    key: str
+    modified_at: float
+    """In seconds since the epoch, by the clock of the place."""
+    abort: Callable[[], None]
+    """Removes what it has left; no error if that is gone, `OSError` if it cannot be done."""
+
+
 IsNamed = Callable[[str], bool]
 """Says whether a catalog names a key."""
+
+About = Callable[[], MediaMeta]
+"""Says what the bytes are, once the first of them have been read."""
 
 
 class Blobs(ABC):
@@ -48,13 +64,15 @@ class Blobs(ABC):
         *,
         is_named: IsNamed,
         kept: bool = False,
+        about: About | None = None,
     ) -> AbstractContextManager[Staged]:
         """Take custody of the bytes of `source`; a context manager that gives their key.
 
         On entry the bytes are complete and durable. The caller then names the key in a catalog and
         leaves the block. If it raises, they are removed unless `is_named` says that it got so far; if
         that cannot be told, or the process dies in between, `settle` finds them. Bytes that are `kept`
-        are never deleted once they have been named, whatever becomes of their owner.
+        are never deleted once they have been named, whatever becomes of their owner. A place that serves
+        bytes by itself serves them as what `about` says they are.
 
         Raises:
             BlobError: the place fails. What reading `source` raises passes through as it is. Either way
@@ -69,8 +87,35 @@ class Blobs(ABC):
         """
 
     @abstractmethod
-    def path(self, key: str) -> Path:
-        """Return the local path of the bytes."""
+    def path(self, key: str, *, sha256: str = "") -> Path:
+        """Return the path of the bytes on this machine, or of a copy of them, made if there is none.
+
+        Args:
+            key: of the bytes. Where they are on this machine nobody looks whether they are there.
+            sha256: what a copy must hash to, where the catalog knows.
+
+        Raises:
+            MediaMissing: no copy can be made, since they are gone.
+            BlobError: no copy can be made.
+        """
+
+    def local_path(self, key: str) -> Path | None:
+        """Return the path of the bytes where they lie on this machine, None where they do not."""
+        return self.path(key)
+
+    def hold(self, key: str, *, sha256: str = "") -> AbstractContextManager[Path]:
+        """Return a context manager that gives `path`, and keeps a copy there meanwhile."""
+        return nullcontext(self.path(key, sha256=sha256))
+
+    def url(self, key: str, expires_in: timedelta | float) -> str:
+        """Return a URL that lets whoever has it read the bytes, until `expires_in` from now.
+
+        Raises:
+            BlobError: this place serves nothing by itself.
+        """
+        raise BlobError(
+            "bytes in a folder have no URL of their own: keep them in object storage, or serve the store"
+        )
 
     @abstractmethod
     def key(self, path: str) -> str | None:
@@ -85,12 +130,26 @@ class Blobs(ABC):
         """Return whether the bytes of `key` are there, have this size, and are `kept` or not."""
 
     @abstractmethod
+    def size(self, key: str) -> int | None:
+        """Return how many bytes `key` has, None if they are gone; `OSError` if nobody can tell."""
+
+    @abstractmethod
     def open(self, key: str) -> BinaryIO:
         """Open the bytes for reading; raises `OSError`."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
         """Delete the bytes; no error if they are gone, `OSError` if they cannot be deleted."""
+
+    def delete_many(self, keys: Sequence[str]) -> dict[str, OSError]:
+        """Delete the bytes of all `keys`; return what could not be deleted, and why."""
+        failed: dict[str, OSError] = {}
+        for key in keys:
+            try:
+                self.delete(key)
+            except OSError as error:
+                failed[key] = error
+        return failed
 
     @abstractmethod
     def scan(self) -> Iterator[Blob]:
@@ -104,6 +163,24 @@ class Blobs(ABC):
     def leftovers(self) -> Iterator[str]:
         """Yield a name for each of what `settle` would look at, and touch nothing."""
 
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Yield the writes that were cut off and that `settle` cannot see; raises `OSError`."""
+        return iter(())
+
     @abstractmethod
     def close(self) -> None:
         """Give back what the place holds; a second call does nothing."""
+
+
+def size_of(blobs: Blobs, key: str) -> int | None:
+    """Return how many bytes `key` has, None if they are gone.
+
+    Raises:
+        BlobError: nobody can tell.
+    """
+    try:
+        return blobs.size(key)
+    except BlobError:
+        raise
+    except OSError as error:
+        raise BlobError(f"cannot look at {key}: {error.strerror or error}") from error

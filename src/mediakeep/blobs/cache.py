@@ -86,6 +86,7 @@ class Cache:
     @contextmanager
     def hold(self, key: str, fetch: Fetch) -> Iterator[Path]:
         """Give the path of the copy, which is not evicted while the block is open."""
+        process = os.getpid()
         while True:
             path = self.path(key, fetch)
             try:
@@ -98,7 +99,10 @@ class Cache:
                     yield path
                     return
             finally:
-                _unlock(handle)
+                if os.getpid() == process:
+                    _unlock(handle)
+                else:  # a child has left the block: the lock is its parent's
+                    os.close(handle)
 
     def drop(self, key: str) -> None:
         """Remove the copy, held or not; no error if there is none."""
@@ -134,7 +138,12 @@ class Cache:
         part = path + _PART
         handle = self._open_part(part)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Shared, since what is being brought here will be held by those who use it.
+                fcntl.flock(handle, fcntl.LOCK_SH)
+                return
             if not _is_at(handle, part):
                 return  # somebody else has brought it, or failed to
             taken = 0

@@ -23,10 +23,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from mediakeep.blobs import Blob, Blobs, IsNamed, Source, Staged
+from mediakeep.blobs import About, Blob, Blobs, IsNamed, Source, Staged
 from mediakeep.blobs.sources import chunks
 from mediakeep.errors import BlobError, CatalogError, NotAFile
-from mediakeep.files import sync_folder
+from mediakeep.files import open_regular, sync_folder
 
 logger = logging.getLogger("mediakeep.blobs")
 
@@ -74,6 +74,7 @@ class LocalBlobs(Blobs):
         *,
         is_named: IsNamed,
         kept: bool = False,
+        about: About | None = None,
     ) -> Iterator[Staged]:
         with _failing("write into", self._root):
             shard, name, handle = self._open_temp(kept)
@@ -206,7 +207,7 @@ class LocalBlobs(Blobs):
 
     # -- out
 
-    def path(self, key: str) -> Path:
+    def path(self, key: str, *, sha256: str = "") -> Path:
         return Path(self._root, key)
 
     def key(self, path: str) -> str | None:
@@ -229,8 +230,14 @@ class LocalBlobs(Blobs):
         # Whoever has it under another name, as an export may, could have written into it.
         return there and found.st_nlink == 1 and kept == key.startswith(_KEPT)
 
+    def size(self, key: str) -> int | None:
+        try:
+            return os.stat(os.path.join(self._root, key)).st_size
+        except FileNotFoundError:
+            return None
+
     def open(self, key: str) -> BinaryIO:
-        return open(os.path.join(self._root, key), "rb")
+        return open_regular(os.path.join(self._root, key))
 
     def delete(self, key: str) -> None:
         if not key.startswith(_KEPT):

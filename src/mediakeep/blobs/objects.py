@@ -19,7 +19,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,7 @@ except ImportError as error:
         f'blobs in object storage need {error.name}: pip install "mediakeep[objects]"'
     ) from error
 
-from mediakeep.blobs import Blob, Blobs, IsNamed, Source, Staged
+from mediakeep.blobs import About, Blob, Blobs, IsNamed, Source, Staged
 from mediakeep.blobs.cache import Cache, Incoming
 from mediakeep.blobs.parts import MAX_BYTES, PART_BYTES, Parts
 from mediakeep.blobs.reading import PIECE, ObjectReader
@@ -58,8 +58,6 @@ _KEY = re.compile(r"(?:[0-9a-f]{2}|kept)/[0-9a-f]{32}")
 _TYPE = re.compile(r"[\w.+-]{1,63}/[\w.+-]{1,63}", re.ASCII)
 _SHOWN = re.compile(r"(?:image/(?!svg)|audio/|video/).*")
 _OPAQUE = "application/octet-stream"
-
-About = Callable[[], MediaMeta]
 
 
 class ObjectBlobs(Blobs):
@@ -117,14 +115,8 @@ class ObjectBlobs(Blobs):
         """Take custody of the bytes of `source`; see :meth:`Blobs.stage`.
 
         Up to `PART_BYTES` go in one request, with their sha256 beside them; more goes in parts while it
-        is read, and takes the memory of a few parts.
-
-        Args:
-            source: the bytes.
-            is_named: says whether a catalog names a key.
-            kept: whether they are never deleted.
-            about: asked once the first bytes have been read; its content type and file name are what
-                the object is served with.
+        is read, and takes the memory of a few parts. The object is served with the content type and
+        the file name that `about` says.
         """
         pieces = _Pieces(source)
         pieces.fill()
@@ -219,6 +211,9 @@ class ObjectBlobs(Blobs):
         """
         return self._cache.path(key, lambda: self._fetch(key, sha256))
 
+    def local_path(self, key: str) -> None:
+        """Return None: there may be a copy, and nobody says how long."""
+
     def hold(self, key: str, *, sha256: str = "") -> AbstractContextManager[Path]:
         """Return a context manager that gives the `path` of a copy, which stays meanwhile."""
         return self._cache.hold(key, lambda: self._fetch(key, sha256))
@@ -232,7 +227,7 @@ class ObjectBlobs(Blobs):
         key = self._cache.key(path)
         if key is None or _KEY.fullmatch(key):
             return key
-        raise NotAFile(f"{path!r} belongs to the store's cache: register files that lie outside of it")
+        raise NotAFile(f"{path!r} is the store's own: register files that lie outside of its cache")
 
     def holds(self, key: str, size: int, *, kept: bool) -> bool:
         """Return whether the object is there with this size and keeping; False also if none can tell."""
@@ -285,16 +280,24 @@ class ObjectBlobs(Blobs):
             return obstore.sign(self._remote.store, "GET", key, timedelta(seconds=int(seconds)))
 
     def delete(self, key: str) -> None:
-        self.delete_many([key])
+        if not key.startswith(_KEPT):
+            self._remote.delete([key])
+            self._cache.drop(key)
 
-    def delete_many(self, keys: list[str]) -> None:
-        """Delete the bytes of all `keys`, a thousand at a time; as `delete` in all else."""
+    def delete_many(self, keys: Sequence[str]) -> dict[str, OSError]:
+        """Delete the bytes of all `keys`, a thousand in one request; return what failed, and why."""
         doomed = [key for key in keys if not key.startswith(_KEPT)]
+        failed: dict[str, OSError] = {}
         for start in range(0, len(doomed), DELETE_AT_ONCE):
             some = doomed[start : start + DELETE_AT_ONCE]
-            self._remote.delete(some)
-            for key in some:
-                self._cache.drop(key)
+            try:
+                self._remote.delete(some)
+            except OSError:  # of which of them is not said
+                failed |= super().delete_many(some)
+            else:
+                for key in some:
+                    self._cache.drop(key)
+        return failed
 
     def scan(self) -> Iterator[Blob]:
         """Yield all blobs in the order of their keys, a page of the listing at a time.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mediakeep.blobs import IsNamed, Source, Staged
+from mediakeep.blobs import About, IsNamed, Source, Staged
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.errors import BlobError
 
@@ -53,13 +53,14 @@ class TemporaryBlobs(LocalBlobs):
         *,
         is_named: IsNamed,
         kept: bool = False,
+        about: About | None = None,
     ) -> Iterator[Staged]:
         with self._claim:
             if self._remove is None:
                 folder, lock = _claim_folder(self._within, shared=self._shared)
                 self._root = self._territory = folder
                 self._remove = weakref.finalize(self, _remove_folder, folder, lock, os.getpid())
-        with super().stage(source, is_named=is_named, kept=kept) as staged:
+        with super().stage(source, is_named=is_named, kept=kept, about=about) as staged:
             yield staged
 
     def close(self) -> None:

@@ -161,7 +161,7 @@ def _picture(store: MediaStore, known: Known, provider: Provider, *, many: bool)
         with store.lease(known.ref) as media:
             try:
                 data = store.variant(known.ref, _variant(rules), make).read_bytes()
-            except (QuotaExceeded, BlobError):  # no room to keep it, and still it can be sent
+            except (QuotaExceeded, BlobError, FileNotFoundError):  # no room to keep it
                 data = make(media.path)
         content_type = sniff(data[:HEAD_BYTES]).content_type
     except _FitsAsItIs:
