@@ -128,8 +128,19 @@ def test_a_store_is_opened_by_the_address_of_its_database(server, tmp_path):
 def test_a_store_in_a_database_says_what_it_needs(server, tmp_path):
     with pytest.raises(ValueError, match="needs blobs=…"):
         open_store(server.url)
-    with pytest.raises(ValueError, match="is no folder"):
-        open_store(server.url, blobs="s3://bucket")
+    with pytest.raises(ValueError, match="is no place for bytes"):
+        open_store(server.url, blobs="ftp://host/folder")
+    with pytest.raises(ValueError, match="blob_options are for blobs in a bucket"):
+        open_store(server.url, blobs=tmp_path, blob_options={"cache_bytes": 1})
+    with pytest.raises(ValueError, match="catalog_options are for a postgresql"):
+        open_store(tmp_path, catalog_options={"schema": "mine"})
+    with pytest.raises(ValueError, match="leave its bytes in the bucket"):
+        open_store("memory:", blobs="s3://bucket/prefix")
+
+
+def test_a_scope_that_cannot_be_kept_is_refused(opened):
+    with pytest.raises(CatalogError, match="NUL in it"):
+        add(opened(), scope="a\0b")
 
 
 # -- the tables
