@@ -5,6 +5,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -78,7 +79,7 @@ class Model:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    kind = ""
+    dedupes = outlives_its_process = True
     refs = Bundle("refs")
 
     @initialize()
@@ -90,11 +91,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = None
         self.open()
 
+    def place(self) -> dict[str, object]:
+        """Return where the store is, as `open_store` wants to hear it."""
+        raise NotImplementedError
+
     def open(self) -> None:
-        memory = self.kind == "memory"
         self.store = open_store(
-            "memory:" if memory else self.folder / "store",
-            blobs=self.folder / "store" if memory else None,
+            **self.place(),
             clock=self.clock,
             cleaner=MediaCleanerConfig(max_age=timedelta(seconds=MAX_AGE)),
             fsync=False,
@@ -135,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
         ref = self.store.put(data, BORROWED if borrowed else OWNED, scope, ttl=ttl)
         path = self.store.resolve(ref)
         assert path.read_bytes() == data
-        if self.kind == "folder" and twins:
+        if self.dedupes and twins:
             assert twins == {path}, "the same bytes were kept twice"
         else:
             assert path not in self.blobs, "a blob name was given twice"
@@ -180,7 +183,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.clean_expired() == len(due)
         self.model.end(due, RefExpired)
 
-    @precondition(lambda self: self.kind == "folder")
+    @precondition(lambda self: self.outlives_its_process)
     @rule()
     def reopen(self):
         self.store.close()
@@ -218,14 +221,34 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 class MemoryMachine(StoreMachine):
-    kind = "memory"
+    dedupes = outlives_its_process = False
+
+    def place(self):
+        return {"where": "memory:", "blobs": self.folder / "store"}
 
 
 class FolderMachine(StoreMachine):
-    kind = "folder"
+    def place(self):
+        return {"where": self.folder / "store"}
 
 
-for machine, examples in ((MemoryMachine, 60), (FolderMachine, 40)):
+class PostgresMachine(StoreMachine):
+    server = None
+
+    def place(self):
+        return {
+            "where": self.server.url,
+            "blobs": self.folder / "store" / "blobs",
+            "catalog_options": {"schema": f"machine_{self.folder.name.lower()}", "pool_size": 2},
+        }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server(postgres):
+    PostgresMachine.server = postgres
+
+
+for machine, examples in ((MemoryMachine, 60), (FolderMachine, 40), (PostgresMachine, 12)):
     machine.TestCase.settings = settings(
         max_examples=examples,
         stateful_step_count=40,
@@ -235,3 +258,4 @@ for machine, examples in ((MemoryMachine, 60), (FolderMachine, 40)):
 
 TestMemoryStore = MemoryMachine.TestCase
 TestFolderStore = FolderMachine.TestCase
+TestPostgresStore = PostgresMachine.TestCase
