@@ -1,8 +1,5 @@
 """Bytes in object storage (S3, GCS, Azure), with copies on this machine for those who need a path.
 
-In the making: it keeps the contract of blobs, and `open_store` does not take it yet; docs/objects.md
-says why.
-
     prefix/3f/3f0c…   the bytes of a key
     prefix/kept/…     bytes that are never deleted (put with `forget_only`)
     prefix/tmp/…      who is writing, see :mod:`mediakeep.blobs.writers`
