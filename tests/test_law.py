@@ -288,8 +288,8 @@ def racing(first, second, rounds):
         raise errors[0]
 
 
-def test_a_store_that_races_with_the_last_release_gives_a_ref_whose_file_stays(store, folder):
-    rounds = 1500
+def test_a_store_that_races_with_the_last_release_gives_a_ref_whose_file_stays(store, folder, kind):
+    rounds = 300 if kind == "fleet" else 1500
     outcome = {"kept": 0, "refused": 0}
     path = folder / "raced"
     refs: list[str] = [""]
@@ -319,7 +319,7 @@ def test_a_store_that_races_with_the_last_release_gives_a_ref_whose_file_stays(s
     assert sum(outcome.values()) == rounds
 
 
-def test_many_threads_on_few_files_break_no_line_of_the_law(store, folder):
+def test_many_threads_on_few_files_break_no_line_of_the_law(store, folder, kind):
     """Each thread owns some refs; whatever the others do, the files of its live refs are there."""
     paths = [folder / str(i) for i in range(4)]
     user = folder / "user"
@@ -328,7 +328,7 @@ def test_many_threads_on_few_files_break_no_line_of_the_law(store, folder):
 
     def work(me: int) -> None:
         scope = f"t:{me}"
-        for i in range(120):
+        for i in range(40 if kind == "fleet" else 120):
             path = paths[(me + i) % len(paths)]
             mine = []
             for _ in range(3):
