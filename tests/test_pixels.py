@@ -196,9 +196,9 @@ HOSTILE = {
 )
 def test_headers_without_end_are_read_within_bounds(kind: str, data: bytes) -> None:
     file = Counted(data)
-    start = time.perf_counter()
+    start = time.thread_time()
     assert dimensions(file, kind) is None
-    assert time.perf_counter() - start < 1
+    assert time.thread_time() - start < 1
     gif = kind == "image/gif"  # which has the sizes of its frames between their data
     assert file.bytes_read <= (GIF_BYTES if gif else MOST_BYTES)
     assert file.reads <= (GIF_READS if gif else 9000)

@@ -248,6 +248,10 @@ class AsyncMediaStore:
         """Return the file as a `data:` URL, as :meth:`MediaStore.data_url` does."""
         return await self._offload.run(partial(self._store.data_url, ref))
 
+    async def url(self, ref: str, expires_in: timedelta | float) -> str:
+        """Return a URL that lets whoever has it read the file, as :meth:`MediaStore.url` does."""
+        return await self._offload.run(partial(self._store.url, ref, expires_in))
+
     async def export(
         self,
         ref: str,
