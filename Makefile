@@ -11,6 +11,9 @@ export PYTHON
 # pytest would make an error of the warning, in the child.
 QUIET := -W ignore::coverage.exceptions.CoverageWarning
 
+# Each process has servers of its own, so that more of them do not always gain.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test soak test-all lint bench docs clean
@@ -23,10 +26,7 @@ demo: $(READY)core ## watch a bot's turn with real media, on disk and in the boo
 	@$(BIN)/python examples/demo.py
 
 test: $(READY)test ## run the tests and the examples in the docstrings, with branch coverage
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(QUIET) --doctest-modules src/mediakeep tests
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/pytest $(QUIET) $(PARALLEL) --cov --cov-report=term --doctest-modules src/mediakeep tests
 
 soak: $(READY)test ## kill processes at random for 2,000 rounds, and check what they leave (some minutes)
 	$(BIN)/python -m tests.crashes.soak --rounds 2000

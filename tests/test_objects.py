@@ -30,7 +30,7 @@ from mediakeep.catalogs.memory import MemoryCatalog
 from mediakeep.errors import CatalogError
 from mediakeep.testing import BlobsContract
 from misbehaving import Misbehaving
-from seaweed_server import BUCKET, SECRET, Seaweed
+from seaweed_server import BUCKET, SECRET
 
 MIB = 1 << 20
 PATIENCE = 20.0
@@ -42,12 +42,6 @@ def no(_):
 
 def yes(_):
     return True
-
-
-@pytest.fixture(scope="session")
-def seaweed():
-    with Seaweed() as server:
-        yield server
 
 
 @pytest.fixture

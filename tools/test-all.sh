@@ -26,7 +26,7 @@ for version in 3.11 3.12 3.13 3.14; do
     venv=.venv-$version
     full=$("$python" --version)
     echo "== $full"
-    if PYTHON=$python tools/setup.sh "$venv" test && "$venv/bin/python" -m pytest -q tests; then
+    if PYTHON=$python tools/setup.sh "$venv" test && "$venv/bin/python" -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests; then
         report+=("$version  passed (${full#Python })")
     else
         report+=("$version  FAILED (${full#Python })")
