@@ -6,6 +6,7 @@ a blob whose writer has not written its row yet, or a row whose file has just be
 """
 
 import hashlib
+import logging
 import os
 import time
 from collections import Counter
@@ -16,6 +17,8 @@ from mediakeep.blobs import Blob, Blobs, Unfinished, size_of
 from mediakeep.catalogs import Catalog, Place
 from mediakeep.errors import BlobError, MediaError
 from mediakeep.model import Finding, ReconcileReport
+
+logger = logging.getLogger("mediakeep.reconciling")
 
 MANY = 10
 """From how many losses on a mending asks whether it is really meant."""
@@ -63,6 +66,7 @@ class Reconciler:
         self._grace = grace
         self._tell = tell
         self._progress = progress
+        self._ahead: float | None = None
         self._start_over()
 
     def _start_over(self) -> None:
@@ -187,7 +191,7 @@ class Reconciler:
             blob = next(blobs, None)
 
     def _orphan(self, blob: Blob) -> Iterator[tuple[Finding, Mend | None]]:
-        age = time.time() - blob.modified_at
+        age = self._age(blob.modified_at)
         # In this order: a writer names its key before it is done, a key is forgotten after its bytes.
         if (
             blob.kept
@@ -213,12 +217,16 @@ class Reconciler:
         )
 
     def _unfinished(self, upload: Unfinished) -> Iterator[tuple[Finding, Mend | None]]:
-        age = time.time() - upload.modified_at
+        age = self._age(upload.modified_at)
         if age < self._grace or self._blobs.being_written(upload.key):
             return
 
         def abort() -> bool:
-            upload.abort()
+            try:
+                upload.abort()
+            except OSError as error:
+                logger.warning("%s", error, extra={"key": upload.key})
+                return False
             return True
 
         yield (
@@ -230,6 +238,12 @@ class Reconciler:
             ),
             abort,
         )
+
+    def _age(self, modified_at: float) -> float:
+        """Return how old something is in seconds, by the clock of the place where it is."""
+        if self._ahead is None:
+            self._ahead = self._blobs.now() - time.monotonic()
+        return max(0.0, time.monotonic() + self._ahead - modified_at)
 
     def _place(self, place: Place, blob: Blob | None) -> Iterator[tuple[Finding, Mend | None]]:
         if place.condemned:

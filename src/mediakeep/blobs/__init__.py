@@ -1,5 +1,6 @@
 """The bytes: places that keep what they are given under a fresh, unguessable key. They know no refs."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -166,6 +167,13 @@ class Blobs(ABC):
     def unfinished(self) -> Iterator[Unfinished]:
         """Yield the writes that were cut off and that `settle` cannot see; raises `OSError`."""
         return iter(())
+
+    def now(self) -> float:
+        """Return the time by which `modified_at` goes, in seconds since the epoch.
+
+        A place whose clock is not this machine's says what its own tells.
+        """
+        return time.time()
 
     @abstractmethod
     def close(self) -> None:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import BinaryIO
 
 from mediakeep.blobs import About, Blob, Blobs, IsNamed, Source, Staged
@@ -267,6 +268,14 @@ class LocalBlobs(Blobs):
                     found.append(Blob(f"{shard}/{it.name}", about.st_size, about.st_mtime, kept))
         found.sort()
         return iter(found)
+
+    def now(self) -> float:
+        """Return the time by the clock of the file system, which a network may have a server for."""
+        try:
+            with TemporaryFile(dir=self._root) as file:
+                return os.fstat(file.fileno()).st_mtime
+        except OSError:
+            return time.time()  # nothing can be written here, and so nothing be deleted by its age
 
     def close(self) -> None:
         """Do nothing: the folder stays."""

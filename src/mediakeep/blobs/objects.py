@@ -6,8 +6,8 @@
 
 What a crash between two steps leaves: before the object, a marker that names a key without bytes; after
 it, one that names a key with bytes and without a row. Both are found by `settle` when the marker has
-not been renewed for `writer_seconds`. Parts of a multipart upload that was cut off are not objects: a
-lifecycle rule of the bucket removes those (docs/objects.md).
+not been renewed for `writer_seconds`. Parts of a multipart upload that was cut off are not objects:
+`reconcile` finds those, see :mod:`mediakeep.blobs.uploads`.
 """
 
 import errno
@@ -30,12 +30,13 @@ except ImportError as error:
         f'blobs in object storage need {error.name}: pip install "mediakeep[objects]"'
     ) from error
 
-from mediakeep.blobs import About, Blob, Blobs, IsNamed, Source, Staged
+from mediakeep.blobs import About, Blob, Blobs, IsNamed, Source, Staged, Unfinished
 from mediakeep.blobs.cache import Cache, Incoming
 from mediakeep.blobs.parts import MAX_BYTES, PART_BYTES, Parts
 from mediakeep.blobs.reading import PIECE, ObjectReader
 from mediakeep.blobs.remote import ObjectStoreError, Remote
 from mediakeep.blobs.sources import chunks
+from mediakeep.blobs.uploads import unfinished
 from mediakeep.blobs.writers import WRITER_SECONDS, Writers
 from mediakeep.errors import BlobError, CatalogError, MediaMissing, NotAFile
 from mediakeep.model import MediaMeta, seconds_of
@@ -189,6 +190,22 @@ class ObjectBlobs(Blobs):
 
     def being_written(self, key: str) -> bool:
         return self._writers.speaks_for(key)
+
+    def unfinished(self) -> Iterator[Unfinished]:
+        """Yield the uploads in parts that nobody completed: of dead writers, and of those at work.
+
+        Raises:
+            ObjectStoreError: the service fails or refuses.
+        """
+        return (it for it in unfinished(self._remote) if _KEY.fullmatch(it.key))
+
+    def now(self) -> float:
+        """Return the time by the clock of the service; writes an object for it, and removes it.
+
+        Raises:
+            ObjectStoreError: the service fails.
+        """
+        return self._remote.now()
 
     # -- out
 

@@ -118,9 +118,8 @@ class Remote:
             self._fail(verb, name, reason(error))
 
     def _fail(self, verb: str, name: str, why: str, number: int = errno.EIO) -> NoReturn:
-        what = f"{self.url}/{name}" if name else self.url
         # Without its cause: an answer may repeat the request, with its token.
-        raise ObjectStoreError(number, f"cannot {verb} {what}: {why}") from None
+        raise failed(self, verb, name, why, number) from None
 
     def put(self, name: str, data: bytes, attributes: dict[str, str] | None = None) -> None:
         """Write the object `name` in one request; one that is there must be our own, sent twice."""
@@ -162,6 +161,12 @@ class Remote:
                 return obstore.head(self.store, name)["last_modified"].timestamp()
         finally:
             self.delete([name])
+
+
+def failed(remote: Remote, verb: str, name: str, why: str, number: int = errno.EIO) -> ObjectStoreError:
+    """Return the error for what could not be done to the object `name`, or to all if that is empty."""
+    what = f"{remote.url}/{name}" if name else remote.url
+    return ObjectStoreError(number, f"cannot {verb} {what}: {why}")
 
 
 def reason(error: BaseException) -> str:

@@ -27,7 +27,7 @@ MANY_FILES = 5000
 @click.option("--deep", is_flag=True, help="Also read every copy and compare its sha256; takes long.")
 @click.option("--force", is_flag=True, help="With --fix: mend even if most files would be lost by it.")
 @click.option("--grace", type=duration, default="1h", show_default=True, metavar="DURATION",
-              help="How old a copy must be before it counts as one that nothing names.")  # fmt: skip
+              help="How old a copy must be before it counts as one that nothing names; an upload too.")  # fmt: skip
 @takes_store
 @takes_json
 @pass_settings
@@ -43,6 +43,7 @@ def check(settings: Settings, *, fix: bool, deep: bool, force: bool, grace: time
       sha256     a copy has other bytes                 restore it, or release its refs
       orphan     a copy that nothing names              --fix deletes it
       temp       left by a writer that died             --fix removes it
+      upload     parts of one that was cut off          --fix aborts it
       condemned  still waits to be deleted              --fix deletes it
       lease      of a process that died                 --fix forgets it
       books      the catalog contradicts itself         --fix puts it right
