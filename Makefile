@@ -30,6 +30,7 @@ test: $(READY)test ## run the tests and the examples in the docstrings, with bra
 
 soak: $(READY)test ## kill processes at random for 2,000 rounds, and check what they leave (some minutes)
 	$(BIN)/python -m tests.crashes.soak --rounds 2000
+	$(BIN)/python -m tests.fleet.soak --rounds 500
 
 test-all: ## run the tests on each Python from 3.11 to 3.14 that is on this machine
 	@tools/test-all.sh

@@ -7,6 +7,7 @@ an upload by itself after a week; on Google's storage it takes a lifecycle rule 
 """
 
 import asyncio
+import functools
 import inspect
 import logging
 import os
@@ -131,7 +132,9 @@ def _client(store: S3Store) -> Any:
         proxies=None if proxy is None else {"http": proxy, "https": proxy},
         signature_version=UNSIGNED if _is_true(option("skip_signature")) else "s3v4",
     )
-    return botocore.session.Session().create_client(
+    session = botocore.session.Session()
+    session.register_component("data_loader", _descriptions())
+    return session.create_client(
         "s3",
         region_name=option("region", "default_region") or "us-east-1",
         endpoint_url=endpoint,
@@ -139,6 +142,14 @@ def _client(store: S3Store) -> Any:
         config=config,
         **_credentials(store),
     )
+
+
+@functools.cache
+def _descriptions() -> Any:
+    """Return what reads botocore's descriptions of services, which takes long and is kept then."""
+    from botocore.loaders import create_loader
+
+    return create_loader()
 
 
 def _credentials(store: S3Store) -> dict[str, Any]:

@@ -1,0 +1,34 @@
+"""A fleet at full load, and death at random moments: no line of the law breaks, round after round."""
+
+import random
+
+import pytest
+
+from fleet.soak import Soak
+
+
+def check(counts) -> None:
+    print(dict(counts))
+    # Otherwise nothing much was going on.
+    assert counts["refs promised"] > counts["kills"] > 10
+    for what in ("refs live", "condemned"):
+        assert counts[f"{what} at a verdict"] > 0
+    for what in ("expired by the judge", "deleted by the judge", "writers settled by the judge"):
+        assert counts[what] > 0
+
+
+def seed() -> int:
+    return random.SystemRandom().randrange(1 << 32)
+
+
+def test_twenty_seconds_of_killing_at_random_break_no_line_of_the_law(postgres, seaweed, tmp_path):
+    check(Soak(postgres, seaweed, tmp_path, seed()).run(10_000, seconds=18))
+
+
+@pytest.mark.soak
+def test_five_hundred_rounds_of_killing_at_random_break_no_line_of_the_law(
+    postgres, seaweed, tmp_path, request
+):
+    if "soak" not in request.config.option.markexpr:
+        pytest.skip("only with -m soak")
+    check(Soak(postgres, seaweed, tmp_path, seed()).run(500))
