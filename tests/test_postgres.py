@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 
@@ -82,6 +83,12 @@ def add(catalog: PostgresCatalog, location: str = "/m/f", scope: str = "s", **op
     made = new(location, scope)
     catalog.register(location, lambda: made, **options)
     return made.ref
+
+
+def add_many(catalog: PostgresCatalog, locations: list[str], **options: object) -> list[str]:
+    made = [new(it) for it in locations]
+    catalog.register_many(locations, lambda: made, **options)
+    return [it.ref for it in made]
 
 
 def at_once(*works: Callable[[], object]) -> list[object]:
@@ -378,6 +385,101 @@ def test_a_scope_of_many_refs_ends_in_bounded_transactions(opened, ask):
     assert catalog.stats().condemned == 12_000
 
 
+# -- many at once
+
+
+@pytest.fixture
+def statements(monkeypatch) -> list[str]:
+    """What is sent to the server from now on."""
+    sent: list[str] = []
+    plain = psycopg.Connection.execute
+
+    def execute(self, statement, *values, **options):
+        sent.append(statement)
+        return plain(self, statement, *values, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", execute)
+    return sent
+
+
+def test_many_new_blobs_are_written_in_one_round_trip(opened, statements):
+    catalog = opened()
+    statements.clear()
+    catalog.add_many([new(f"3f/{n}") for n in range(1000)])
+    assert len(statements) == 1
+    catalog.add_many([new(f"4f/{n}", sha256=f"{n:064}") for n in range(1000)], is_there=lambda *_: True)
+    assert len(statements) == 3, "one more to look for twins"
+    add_many(catalog, [f"/m/{n}" for n in range(1000)])
+    assert len(statements) == 5, "one more to take the locks"
+    assert catalog.use() == (3000, 3000)
+
+
+@pytest.mark.parametrize("limits", [Limits(max_store_files=30), Limits(max_scope_bytes=20)])
+def test_batches_cannot_overshoot_a_limit_together(opened, limits):
+    catalogs = [opened(pool_size=2) for _ in range(4)]
+
+    def fill(n: int) -> int:
+        done = 0
+        for i in range(6):
+            batch = [new(f"3f/{n}-{i}-{j}", scope) for j, scope in enumerate(("s", "s", f"s{n}"))]
+            with contextlib.suppress(QuotaExceeded):
+                catalogs[n].add_many(batch[:: 1 - n % 2 * 2], limits=limits)
+                done += 1
+        return done
+
+    assert sum(at_once(*[lambda n=n: fill(n) for n in range(4)])) == 10
+    assert catalogs[0].use() == (30, 30)
+
+
+def test_batches_of_the_same_locations_and_ends_never_block_each_other_for_good(opened):
+    catalogs = [opened(pool_size=2) for _ in range(4)]
+    names = [f"/m/{n}" for n in range(30)]
+
+    def register(n: int) -> list[str]:
+        mine = names[n * 7 :] + names[: n * 7]
+        return list(chain.from_iterable(add_many(catalogs[n], mine[:: 1 - n % 2 * 2]) for _ in range(8)))
+
+    def end() -> None:
+        for _ in range(15):
+            catalogs[3].release_scope("s")
+            catalogs[3].reap(lambda _: None)
+
+    began = time.monotonic()
+    refs = at_once(*[lambda n=n: register(n) for n in range(3)], end)[:3]
+    assert time.monotonic() - began < 15
+    live = {it.ref for it in catalogs[0].entries()}
+    assert live <= set(chain.from_iterable(refs))
+    assert list(catalogs[0].faults()) == []
+
+
+def test_more_locations_than_the_server_has_locks_for_are_refused_and_leave_nothing(opened):
+    catalog = opened()
+    with pytest.raises(CatalogError, match="max_locks_per_transaction"):
+        add_many(catalog, [f"/m/{n}" for n in range(60_000)])
+    assert catalog.use() == (0, 0)
+    assert len(add_many(catalog, [f"/m/{n}" for n in range(3000)])) == 3000
+
+
+def test_a_path_is_restored_as_one_of_this_host(opened):
+    here, there = opened(host="here"), opened(host="there")
+    ref = new("/m/f")
+    assert here.restore([ref], owned=True) == 1
+    assert here.get(ref.ref).path == Path("/m/f")
+    with pytest.raises(MediaElsewhere):
+        there.get(ref.ref)
+    with pytest.raises(CatalogError, match="live here at"):
+        there.restore([ref], owned=True)
+
+
+def test_a_path_longer_than_an_index_takes_is_restored_whole(opened):
+    catalog, path = opened(), "/m/" + "x" * 3000
+    refs = [new(path), new(path)]
+    assert [catalog.restore(refs[:n], owned=True) for n in (1, 2, 2)] == [1, 1, 0]
+    assert {catalog.get(it.ref).location for it in refs} == {path}
+    assert add_many(catalog, [path, path + "y"])
+    assert catalog.use() == (2, 2)
+
+
 # -- clocks and hosts
 
 
@@ -439,6 +541,12 @@ VERBS: dict[str, Callable[[PostgresCatalog, str, int], object]] = {
     "add": lambda it, ref, lease: it.add(new("3f/new")),
     "add a twin": lambda it, ref, lease: it.add(new("3f/new", sha256="ab"), is_there=lambda _: True),
     "register": lambda it, ref, lease: add(it, "/m/new"),
+    "add_many": lambda it, ref, lease: it.add_many([new("3f/new"), new("3f/other")]),
+    "add many twins": lambda it, ref, lease: it.add_many(
+        [new("3f/new", sha256="ab"), new("3f/other", sha256="ab")], is_there=lambda *_: True
+    ),
+    "register_many": lambda it, ref, lease: add_many(it, ["/m/new", "/m/f", "/m/new"]),
+    "restore": lambda it, ref, lease: it.restore([new(), new()], owned=True),
     "share": lambda it, ref, lease: it.share(ref, new_ref(), "t"),
     "get": lambda it, ref, lease: it.get(ref).location,
     "entry": lambda it, ref, lease: it.entry(ref).location,
@@ -561,15 +669,24 @@ def deaf(server: PostgresServer) -> Iterator[Deaf]:
     deaf.close()
 
 
-@pytest.mark.parametrize("verb", ["add", "register", "share", "release", "expire", "end_lease", "lease"])
+BEGUN = {"add": 1, "register": 1, "share": 1, "add_many": 2, "add many twins": 2, "register_many": 3}
+"""How many refs the verb writes..."""
+RESTORED = {"restore": 2}
+"""...and says."""
+
+
+@pytest.mark.parametrize("verb", [*BEGUN, *RESTORED, "release", "expire", "end_lease", "lease"])
 def test_what_was_committed_without_being_heard_is_done_once(deaf, opened, ask, verb):
     catalog = opened(url=deaf.url)
     ref = add(catalog)
     lease, _ = catalog.lease(ref, 60)
     if verb == "end_lease":
         catalog.release(ref)
-    single = {"add": b"INSERT INTO", "share": b"INSERT INTO", "lease": b"INSERT INTO"}
-    deaf.listens_for = single.get(verb, b"COMMIT")
+    twin = new("3f/twin", sha256="ab")
+    if verb == "add many twins":
+        catalog.add(twin)
+    single = ("add", "add_many", "share", "lease")
+    deaf.listens_for = b"INSERT INTO" if verb in single else b"COMMIT"
     result = VERBS[verb](catalog, ref, lease)
     assert deaf.heard == 1
     refs, lines, leases = (
@@ -581,8 +698,12 @@ def test_what_was_committed_without_being_heard_is_done_once(deaf, opened, ask, 
         assert (result, leases) == (["/m/f"], 0)
     elif verb == "lease":
         assert leases == 2
+    elif verb in RESTORED:
+        assert (result, refs) == (RESTORED[verb], 1 + RESTORED[verb])
+    elif verb == "add many twins":
+        assert (result, refs) == (["3f/twin"] * 2, 4)
     else:
-        assert refs == 2
+        assert refs == 1 + BEGUN[verb]
     assert list(catalog.faults()) == []
 
 
@@ -733,6 +854,12 @@ def test_no_verb_scans_a_table_that_grows(server, opened, ask, monkeypatch):
     ref, other = add(catalog, "/m/f"), new("3f/b", "t:1", sha256="c" * 32)
     catalog.add(other, is_there=lambda _: True)
     catalog.add(new("3f/c", sha256="c" * 32), is_there=lambda _: True, limits=limits)
+    catalog.add_many([new("3f/d", "m")])
+    batch = [new(f"3f/e{n}", f"m{n}", sha256=f"{n % 2}" * 32) for n in range(20)]
+    catalog.add_many(batch, is_there=lambda *_: True, limits=limits)
+    catalog.add_many([new("3f/g", "m", sha256="c" * 32)], is_there=lambda *_: True)
+    catalog.register_many(["/m/n"], lambda: [new("/m/n", "m")], limits=limits)
+    assert catalog.restore([replace(new("3f/r", "m"), stored_at=time.time())], owned=True) == 1
     catalog.share(ref, new_ref(), "t", limits=limits)
     catalog.get(ref), catalog.entry(ref), catalog.knows("/m/f"), catalog.is_live("/m/f")
     catalog.add_variant(ref, "v", "3f/v", 1, "")

@@ -3,8 +3,8 @@
 The verbs are the store's own and run in threads, so all that is said of them holds, and their errors are
 the same. What is said here is what a cancellation does to them:
 
-- **Beginnings** (`store`, `put`, `share`, `export`, entering a lease): cancelled at any point, they
-  leave nothing. What a thread had finished by then is undone before the cancellation goes on.
+- **Beginnings** (`store`, `put`, both of many, `share`, `export`, entering a lease): cancelled at any
+  point, they leave nothing. What a thread had finished by then is undone before it goes on.
 - **Ends** (`release`, `release_all`, the end of a lease or a scope, `aclose`, `stop`) take place when
   they are called, also in a task that is cancelled already, so that they can stand in a `finally`.
 - **Long work** (`sweep`, `clean_expired`, `erase`, `reconcile`, `variant`): cancelled before it has
@@ -154,6 +154,53 @@ class AsyncMediaStore:
         heed = Heed()
         heeded = heeding(cast(Source | Path, source), heed)
         return await self._offload.run(lambda: put(heeded), undo=release, heed=heed)
+
+    async def store_many(
+        self,
+        items: Iterable[tuple[str | os.PathLike[str], MediaMeta]],
+        scope: str = "",
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Register many files where they lie, as :meth:`MediaStore.store_many` does.
+
+        Cancelled, it leaves no ref, and the files where they are.
+        """
+        return await self._store_many(lambda: self._store.store_many(items, scope, ttl=ttl))
+
+    async def _store_many(self, store: Callable[[], list[str]]) -> list[str]:
+        return await self._offload.run(store, undo=partial(_each, self._withdraw))
+
+    async def put_many(
+        self,
+        items: Iterable[tuple[Source | Path, MediaMeta]],
+        scope: str = "",
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Take custody of the bytes of many sources, as :meth:`MediaStore.put_many` does.
+
+        Cancelled, it leaves nothing, as `put`. The sources are read in a thread, and none of them may be
+        asynchronous: put such one by one.
+        """
+        return await self._put_many(items, lambda them: self._store.put_many(them, scope, ttl=ttl))
+
+    async def _put_many(
+        self,
+        items: Iterable[tuple[Source | Path, MediaMeta]],
+        put: Callable[[Iterator[tuple[Source | Path, MediaMeta]]], list[str]],
+    ) -> list[str]:
+        heed = Heed()
+
+        def heeded() -> Iterator[tuple[Source | Path, MediaMeta]]:
+            for source, meta in items:
+                heed.check()
+                if is_async(source):
+                    raise TypeError(f"put_many takes no asynchronous source such as {source!r}: put it")
+                yield heeding(source, heed), meta
+
+        release = partial(_each, self._store.release)
+        return await self._offload.run(lambda: put(heeded()), undo=release, heed=heed)
 
     async def share(self, ref: str, scope: str, *, ttl: timedelta | float | None = None) -> str:
         """Return a new ref in `scope` for the file of `ref`, as :meth:`MediaStore.share` does."""
@@ -434,6 +481,32 @@ class AsyncMediaScope:
         """
         return await self._of._put(source, lambda it: self._scope.put(it, meta, ttl=ttl))
 
+    async def store_many(
+        self,
+        items: Iterable[tuple[str | os.PathLike[str], MediaMeta]],
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Register many files in this scope, as :meth:`AsyncMediaStore.store_many` does.
+
+        Raises:
+            ScopeClosed: the block has ended.
+        """
+        return await self._of._store_many(lambda: self._scope.store_many(items, ttl=ttl))
+
+    async def put_many(
+        self,
+        items: Iterable[tuple[Source | Path, MediaMeta]],
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Take the bytes of many sources into this scope, as :meth:`AsyncMediaStore.put_many` does.
+
+        Raises:
+            ScopeClosed: the block has ended.
+        """
+        return await self._of._put_many(items, lambda them: self._scope.put_many(them, ttl=ttl))
+
     async def aclose(self) -> None:
         """Release the scope, as :meth:`MediaScope.close` does; also in a task that is cancelled."""
         await self._of._offload.finish(self._scope.close)
@@ -479,3 +552,8 @@ class AsyncLease:
 
     def _end(self) -> None:
         self._lease.__exit__(None, None, None)
+
+
+def _each(undo: Callable[[str], object], refs: list[str]) -> None:
+    for ref in refs:
+        undo(ref)

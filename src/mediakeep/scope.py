@@ -1,6 +1,7 @@
 """A scope as a block of code: what is stored inside ends with it."""
 
 import os
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -67,6 +68,34 @@ class MediaScope:
         self._refuse_if_closed()
         return self._still_open(self._store.put(source, meta, self.name, ttl=ttl))
 
+    def store_many(
+        self,
+        items: Iterable[tuple[str | os.PathLike[str], MediaMeta]],
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Register many files in this scope, as :meth:`MediaStore.store_many` does.
+
+        Raises:
+            ScopeClosed: the block has ended.
+        """
+        self._refuse_if_closed()
+        return self._all_still_open(self._store.store_many(items, self.name, ttl=ttl))
+
+    def put_many(
+        self,
+        items: Iterable[tuple[Source | Path, MediaMeta]],
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Take the bytes of many sources into this scope, as :meth:`MediaStore.put_many` does.
+
+        Raises:
+            ScopeClosed: the block has ended.
+        """
+        self._refuse_if_closed()
+        return self._all_still_open(self._store.put_many(items, self.name, ttl=ttl))
+
     def close(self) -> None:
         """Release the scope and refuse to store from now on; a second call does nothing more."""
         self._closed = True
@@ -94,8 +123,12 @@ class MediaScope:
 
     def _still_open(self, ref: str) -> str:
         """Return the new `ref`, unless the scope ended while it was being written."""
+        return self._all_still_open([ref])[0]
+
+    def _all_still_open(self, refs: list[str]) -> list[str]:
         if self._closed:
-            # Its release may have come before our row; after it nobody else would.
-            self._store.release(ref)
+            # Its release may have come before our rows; after it nobody else would.
+            for ref in refs:
+                self._store.release(ref)
             self._refuse_if_closed()
-        return ref
+        return refs

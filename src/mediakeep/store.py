@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from mediakeep.blobs import Blobs, Source, size_of
-from mediakeep.catalogs import Catalog, Reaped, Registration
+from mediakeep.catalogs import Catalog, Reaped, Registration, Use
 from mediakeep.cleaner import Cleaner, MediaCleanerConfig
 from mediakeep.erasing import erase
 from mediakeep.errors import BlobError, CatalogError, MediaMissing
@@ -31,6 +31,7 @@ from mediakeep.intake.incoming import Incoming
 from mediakeep.intake.roots import Roots
 from mediakeep.intake.rules import check_file, check_pixels, check_size, judges_content
 from mediakeep.leases import LEASE_SECONDS, Heartbeat, Lease
+from mediakeep.many import put_many, store_many
 from mediakeep.model import (
     NO_META,
     CleanupPolicy,
@@ -173,15 +174,7 @@ class MediaStore:
                 found, size = look(path)
                 if found != location:
                     raise _ElsewhereError(found)
-                if key is not None:
-                    self._check_there(key, path)
-                if self._roots is not None:
-                    self._roots.check(path, location, os.path.realpath(location))
-                if self._limits is not None:
-                    self._judge(self._limits, path, size, meta.content_type)
-                given = None if key else path if os.path.isabs(path) else location
-                declared = meta.content_type
-                return Registration(ref, scope, key or location, given, meta, size, declared=declared)
+                return self._registration(ref, scope, path, location, key, meta, size)
 
             try:
                 self._catalog.register(key or location, check, ttl=seconds, limits=self._limits)
@@ -232,10 +225,30 @@ class MediaStore:
         return self._put(source, meta, scope, seconds)
 
     def _put(self, source: Source, meta: MediaMeta, scope: str, seconds: float | None) -> str:
-        ref = new_ref()
+        limits = self._limits
+        before = None if limits is None else self._catalog.use()
+        with self._staged(source, meta, scope, before) as new:
+
+            def is_there(twin: str) -> bool:
+                return self._has_bytes(twin, new)
+
+            new.location = self._catalog.add(
+                new, ttl=seconds, limits=limits, is_there=is_there if self._dedupe else None
+            )
+        return new.ref
+
+    @contextmanager
+    def _staged(
+        self, source: Source, meta: MediaMeta, scope: str, before: Use | None
+    ) -> Iterator[Registration]:
+        """Take custody of bytes for a block that has the catalog write down what it is given.
+
+        If that names another key, which has the same bytes, the block sets it as `location`, and these
+        go. `before` is how much the store has had, where limits ask for it.
+        """
         kept = meta.cleanup_policy is CleanupPolicy.FORGET_ONLY
         limits = self._limits
-        incoming = Incoming(source, meta, limits, None if limits is None else self._catalog.use())
+        incoming = Incoming(source, meta, limits, before)
         with (
             suppress(_TwinFoundError),
             self._blobs.stage(
@@ -246,7 +259,7 @@ class MediaStore:
                 with self._blobs.open(key) as file:
                     check_pixels(limits, file, incoming.proven)
             new = Registration(
-                ref,
+                new_ref(),
                 scope,
                 key,
                 None,
@@ -256,16 +269,80 @@ class MediaStore:
                 incoming.declared,
                 incoming.detected,
             )
+            yield new
+            if new.location != key:
+                raise _TwinFoundError(new.location)
 
-            def is_there(twin: str) -> bool:
-                return self._blobs.holds(twin, size, kept=kept)
+    def _has_bytes(self, key: str, new: Registration) -> bool:
+        kept = new.meta.cleanup_policy is CleanupPolicy.FORGET_ONLY
+        return self._blobs.holds(key, new.size, kept=kept)
 
-            location = self._catalog.add(
-                new, ttl=seconds, limits=limits, is_there=is_there if self._dedupe else None
-            )
-            if location != key:
-                raise _TwinFoundError(location)
-        return ref
+    def put_many(
+        self,
+        items: Iterable[tuple[Source | Path, MediaMeta]],
+        scope: str = "",
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Take custody of the bytes of many sources, all or none, and return their refs in order.
+
+        Each is taken as by `put`, one after the other; then one transaction names them all. In a folder
+        each keeps a file open until then, of which a process may have about a thousand: put some hundred
+        at a time.
+
+        Args:
+            items: the sources, each with what is said of it.
+            scope: what the refs belong to and end with.
+            ttl: how long they live, as a timedelta or in seconds.
+
+        Raises:
+            As `put` does, with a note of which item it was; what reading a source or `items` raises
+            passes through. Nothing is kept of any of them.
+        """
+        return put_many(self, items, scope, ttl)
+
+    def store_many(
+        self,
+        items: Iterable[tuple[str | os.PathLike[str], MediaMeta]],
+        scope: str = "",
+        *,
+        ttl: timedelta | float | None = None,
+    ) -> list[str]:
+        """Register many files where they lie, all or none, and return their refs in order.
+
+        Each is registered as by `store`, all in one transaction, under the locks of all: give some
+        thousand at a time. A file may be named several times, and has a ref for each.
+
+        Args:
+            items: the files, each with what is said of it.
+            scope: what the refs belong to and end with.
+            ttl: how long they live, as a timedelta or in seconds.
+
+        Raises:
+            As `store` does, with a note of which item it was. None is registered then.
+        """
+        return store_many(self, items, scope, ttl)
+
+    def _registration(
+        self,
+        ref: str,
+        scope: str,
+        path: str,
+        location: str,
+        key: str | None,
+        meta: MediaMeta,
+        size: int,
+    ) -> Registration:
+        """Return what to write down of the file at `path`, or refuse what is not to be registered."""
+        if key is not None:
+            self._check_there(key, path)
+        if self._roots is not None:
+            self._roots.check(path, location, os.path.realpath(location))
+        if self._limits is not None:
+            self._judge(self._limits, path, size, meta.content_type)
+        given = None if key else path if os.path.isabs(path) else location
+        declared = meta.content_type
+        return Registration(ref, scope, key or location, given, meta, size, declared=declared)
 
     def _check_there(self, key: str, path: str) -> None:
         """Raise unless the bytes of `key` are there: `path` may be a copy that has outlived them."""

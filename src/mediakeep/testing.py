@@ -220,6 +220,276 @@ class CatalogContract:
                 new = _blob(key, scope=scope)
                 assert catalog.add(new, limits=limits, is_there=lambda _: True) == given
 
+    # -- many at once
+
+    def test_many_are_written_at_once_and_stay_in_order(self) -> None:
+        with self._opened() as (catalog, clock):
+            news = [_blob(f"3f/{i}", sha256=f"{i:064}", size=i) for i in range(40)]
+            news.append(replace(news[0], ref=new_ref(), meta=self.BORROWED, location="3f/own"))
+            assert catalog.add_many(news, ttl=60) == [it.location for it in news]
+            assert [it.ref for it in catalog.entries("s")] == [it.ref for it in news]
+            assert [catalog.get(it.ref) for it in news] == news
+            entry = catalog.entry(news[0].ref)
+            assert entry.expires_at is not None
+            assert entry.stored_at.timestamp() == clock.now
+            assert (entry.expires_at - entry.stored_at).total_seconds() == 60
+            assert catalog.stats().refs == 41
+            assert catalog.use() == (41, sum(range(40)))
+            assert not catalog.entry(news[-1].ref).owned
+            clock.advance(61)
+            assert catalog.expire(None).refs == 41
+            assert len(list(catalog.condemned())) == 40
+            assert catalog.add_many([]) == []
+            assert list(catalog.faults()) == []
+
+    def test_many_are_written_all_or_none(self) -> None:
+        limits = Limits(max_store_bytes=20, max_store_files=4, max_scope_bytes=12)
+        with self._opened() as (catalog, _):
+            catalog.add(_blob("3f/a"), limits=limits)
+            for n, news in enumerate(
+                (
+                    [_blob(f"3f/{i}", f"s{i}", size=0, sha256="") for i in range(4)],
+                    [_blob("3f/b", "t", size=12), _blob("3f/c", "u", size=5)],
+                    [_blob("3f/b", "t"), _blob("3f/c", size=9), _blob("3f/d", "u")],
+                )
+            ):
+                with _raises(QuotaExceeded):
+                    catalog.add_many(news, limits=limits)
+                with _raises(QuotaExceeded):
+                    catalog.register_many([it.location for it in news], lambda n=news: n, limits=limits)  # type: ignore[misc]
+                assert (catalog.use(), catalog.scopes()) == ((1, 4), ["s"]), n
+                assert not catalog.knows("3f/b")
+            fits = [_blob("3f/b", "s", size=8), _blob("3f/c", "t", size=8), _blob("3f/c", "t", size=8)]
+            catalog.add_many(fits, limits=limits)
+            assert catalog.use() == (3, 20)
+            assert catalog.stats(by_scope=True).by_scope["t"].size == 8
+
+    def test_many_of_the_same_bytes_are_given_one_blob(self) -> None:
+        with self._opened() as (catalog, _):
+            live = _blob("3f/live")
+            catalog.add(live)
+            news = [
+                _blob("3f/a"),
+                _blob("3f/b", sha256="cd" * 32),
+                _blob("3f/c", sha256="cd" * 32),
+                _blob("3f/d", sha256="cd" * 32, meta=self.BORROWED),
+                _blob("3f/e", sha256=""),
+                _blob("3f/f", sha256=""),
+                _blob("3f/g"),
+            ]
+            given = ["3f/live", "3f/b", "3f/b", "3f/d", "3f/e", "3f/f", "3f/live"]
+            asked: list[str] = []
+
+            def is_there(key: str, new: Registration) -> bool:
+                assert (new.size, new.sha256) == (4, "ab" * 32)
+                asked.append(key)
+                return True
+
+            assert catalog.add_many(news, is_there=is_there) == given
+            assert asked == ["3f/live"], "what is new is there, as its writer knows"
+            assert [catalog.get(it.ref).location for it in news] == given
+            assert [catalog.entry(it.ref).refs for it in (news[0], news[1])] == [3, 2]
+            assert catalog.use() == (5, 20)
+            asis = [_blob("4f/a"), _blob("4f/b")]
+            assert catalog.add_many(asis) == ["4f/a", "4f/b"]
+            gone = [_blob("5f/a", sha256="cd" * 32), _blob("5f/b", sha256="cd" * 32)]
+            assert catalog.add_many(gone, is_there=lambda *_: False) == ["5f/a", "5f/a"]
+            apart = [_blob("6f/a", "x", sha256="ef" * 32), _blob("6f/b", "y", sha256="ef" * 32)]
+            limits = Limits(max_scope_bytes=100)
+            assert catalog.add_many(apart, limits=limits, is_there=lambda *_: True) == ["6f/a", "6f/b"]
+            assert list(catalog.faults()) == []
+
+    def test_many_do_not_join_a_blob_that_ends_meanwhile(self) -> None:
+        with self._opened() as (catalog, _):
+            live = _blob("3f/live")
+            catalog.add(live)
+
+            def is_there(_: str, __: Registration) -> bool:
+                return catalog.release(live.ref).refs == 1
+
+            news = [_blob("3f/a"), _blob("3f/b")]
+            assert catalog.add_many(news, is_there=is_there) == ["3f/a", "3f/a"]
+            assert list(catalog.condemned()) == [("3f/live", 4)]
+            assert catalog.entry(news[0].ref).refs == 2
+
+    def test_many_registrations_may_name_a_location_several_times(self) -> None:
+        with self._opened() as (catalog, _):
+            names = ["/m/b", "/m/a", "/m/b", "/m/c", "/m/b"]
+            metas = [self.OWNED, self.OWNED, self.BORROWED, self.OWNED, self.OWNED]
+            news = [
+                replace(_new(name, "s", meta), given="/link" + name)
+                for name, meta in zip(names, metas, strict=True)
+            ]
+            catalog.register_many(names, lambda: news, ttl=9)
+            assert [it.location for it in catalog.entries("s")] == names
+            assert [catalog.get(it.ref).given for it in news] == ["/link" + name for name in names]
+            assert (catalog.entry(news[0].ref).refs, catalog.use()) == (3, (3, 3))
+            assert sorted(catalog.release_scope("s").condemned) == ["/m/a", "/m/c"]
+            assert not catalog.knows("/m/b"), "it was borrowed once"
+
+    def test_many_registrations_look_under_the_locks_of_all_and_revive(self) -> None:
+        with self._opened() as (catalog, _):
+            names = [f"/m/{i}" for i in range(20)]
+            for name in names:
+                catalog.release(_add(catalog, name))
+            catalog.release(_add(catalog, "/m/other"))
+            news = [_new(name) for name in names]
+
+            def look() -> list[Registration]:
+                assert (
+                    catalog.reap(lambda name: None if name == "/m/other" else _never(name)).deleted == 1
+                )
+                return news
+
+            catalog.register_many(names, look)
+            assert catalog.reap(_never).deleted == 0
+            assert (catalog.stats().condemned, catalog.stats().files) == (0, 20)
+
+    def test_many_registrations_of_which_one_does_not_verify_change_nothing(self) -> None:
+        with self._opened() as (catalog, _):
+            catalog.release(_add(catalog, "/m/f"))
+
+            def missing() -> list[Registration]:
+                raise FileNotFoundError
+
+            with _raises(FileNotFoundError):
+                catalog.register_many(["/m/f", "/m/g"], missing)
+            assert (catalog.stats().refs, catalog.knows("/m/g")) == (0, False)
+            assert catalog.reap(lambda _: None).deleted == 1
+
+    def test_many_registrations_wait_for_a_deletion_of_one_and_never_in_a_circle(self) -> None:
+        with self._opened() as (catalog, _):
+            names = [f"/m/{i}" for i in range(12)]
+            catalog.release(_add(catalog, names[5]))
+            order: list[str] = []
+
+            def register(them: list[str]) -> None:
+                def look() -> list[Registration]:
+                    order.append("looked")
+                    return [_new(name) for name in them]
+
+                for _ in range(10):
+                    catalog.register_many(them, look)
+
+            workers = [
+                threading.Thread(target=register, args=(them,), daemon=True)
+                for them in (names, names[::-1], names[5:] + names[:5], [names[5]])
+            ]
+
+            def delete(_: str) -> None:
+                for worker in workers:
+                    worker.start()
+                workers[0].join(0.05)
+                order.append("deleted")
+
+            assert catalog.reap(delete).deleted == 1
+            for worker in workers:
+                worker.join(PATIENCE_SECONDS)
+                assert not worker.is_alive(), "two batches wait for each other"
+            assert order == ["deleted"] + ["looked"] * 40
+            assert (catalog.use(), catalog.stats().refs) == ((12, 12), 370)
+
+    # -- refs of another catalog
+
+    def test_refs_are_restored_as_they_were(self) -> None:
+        with self._opened() as (catalog, clock):
+            refs = [
+                replace(
+                    _blob("3f/a", scope), stored_at=clock.now - ago, expires_at=until, declared="a/b"
+                )
+                for scope, ago, until in (
+                    ("s", 500.25, None),
+                    ("t", 300.5, clock.now + 50.125),
+                    ("s", 900.0, clock.now - 1.0),
+                )
+            ]
+            late = _add(catalog, "/m/late", scope="s")
+            assert catalog.restore(refs[:2], owned=True) == 2
+            assert catalog.restore([*refs, refs[2]], owned=True) == 1
+            assert catalog.restore(refs, owned=True) == 0
+            for it in refs:
+                found = catalog.get(it.ref)
+                assert found == it
+                assert (found.stored_at, found.expires_at) == (it.stored_at, it.expires_at)
+            assert [it.ref for it in catalog.entries("s")] == [refs[2].ref, refs[0].ref, late]
+            entry = catalog.entry(refs[0].ref)
+            assert (entry.size, entry.sha256, entry.owned, entry.refs) == (4, "ab" * 32, True, 3)
+            assert catalog.use() == (2, 5)
+            assert catalog.due(None) == 1, "it is past its time, and ends as any other"
+            assert (catalog.due(600), catalog.due(400)) == (1, 2)
+            assert catalog.expire(400).refs == 2
+            clock.advance(51)
+            assert catalog.expire(None).condemned == ["3f/a"]
+            assert list(catalog.faults()) == []
+
+    def test_a_restored_location_is_owned_as_it_was(self) -> None:
+        with self._opened() as (catalog, _):
+            lent = _past("/m/lent")
+            assert catalog.restore([lent], owned=False) == 1
+            assert not catalog.entry(lent.ref).owned, "a ref that borrowed it has ended there"
+            assert catalog.release(lent.ref).condemned == []
+            assert not catalog.knows("/m/lent")
+            here = _add(catalog, "/m/f")
+            assert catalog.restore([_past("/m/f")], owned=True) == 1
+            assert catalog.entry(here).owned
+            again = _past("/m/f")
+            for written in (1, 0):
+                assert catalog.restore([again], owned=False) == written
+                assert not catalog.entry(here).owned
+            assert catalog.restore([again], owned=True) == 0
+            assert catalog.release_scope("s").condemned == []
+            kept = _past("/m/kept")
+            catalog.restore([kept], owned=True)
+            catalog.restore([kept], owned=False)
+            assert catalog.release(kept.ref).condemned == [], "it was borrowed after the first time"
+
+    def test_what_is_condemned_is_restored_only_where_its_bytes_lie_still(self) -> None:
+        with self._opened() as (catalog, _):
+            blob = _blob("3f/a")
+            catalog.add(blob)
+            catalog.release(blob.ref)
+            catalog.release(_add(catalog, "/m/f"))
+            with _raises(CatalogError):
+                catalog.restore([_past("3f/a")], owned=True)
+            assert (catalog.stats().refs, catalog.stats().condemned) == (0, 2)
+            path = _past("/m/f")
+
+            def delete(location: str) -> None:
+                assert location == "3f/a"
+
+            assert catalog.restore([path], owned=True) == 1
+            assert catalog.reap(delete).deleted == 1
+            assert catalog.get(path.ref) == path
+
+    def test_a_ref_is_not_restored_where_it_is_not(self) -> None:
+        with self._opened() as (catalog, _):
+            live = _blob("3f/a")
+            catalog.add(live)
+            other = _past("3f/b")
+            try:
+                catalog.restore([other, replace(live, location="3f/b")], owned=True)
+            except CatalogError as error:
+                assert live.ref in str(error) and "3f/a" in str(error)
+            else:
+                raise AssertionError("a ref has two locations")
+            for bad in ([], [other, _past("3f/c")]):
+                with _raises(ValueError):
+                    catalog.restore(bad, owned=True)
+            assert (catalog.stats().refs, catalog.use()) == (1, (1, 4))
+
+    def test_a_ref_that_has_ended_here_is_restored_and_ends_again(self) -> None:
+        with self._opened() as (catalog, clock):
+            ref = _add(catalog, "/m/f")
+            catalog.release(ref)
+            again = replace(_past("/m/f"), ref=ref, expires_at=clock.now)
+            assert catalog.restore([again], owned=True) == 1
+            assert catalog.get(ref).expires_at == clock.now
+            clock.advance(1)
+            assert catalog.expire(None).refs == 1
+            with _raises(RefExpired):
+                catalog.get(ref)
+            assert [it.what for it in catalog.history(ref)] == ["released", "expired"]
+
     # -- variants
 
     def test_a_variant_lives_and_dies_with_its_original(self) -> None:
@@ -854,6 +1124,13 @@ def _blob(
     sha256: str = "ab" * 32,
 ) -> Registration:
     return Registration(new_ref(), scope, key, None, meta, size, sha256)
+
+
+def _past(location: str) -> Registration:
+    """Return a registration as another catalog may have had it."""
+    given = location if os.path.isabs(location) else None
+    meta = CatalogContract.OWNED
+    return Registration(new_ref(), "s", location, given, meta, 1, stored_at=1e9, expires_at=None)
 
 
 def _add(

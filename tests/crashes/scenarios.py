@@ -5,10 +5,12 @@ import os
 import secrets
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from mediakeep import CleanupPolicy, MediaMeta, MediaStore, open_store
 from mediakeep.catalogs import sqlite_file
+from mediakeep.refs import new_ref
 from mediakeep.testing import FakeClock
 
 DATA = Path(__file__).parents[1] / "data"
@@ -158,6 +160,63 @@ class PutOfBytesThatHaveJustEnded(PutOfBytesThatAreThere):
         super().prepare(store)
         with _no_unlinks():
             store.release_all("old")
+
+
+class PutMany(Scenario):
+    through = (
+        "create", "write", "link", "fsync", "create", "write", "link", "fsync", "BEGIN IMMEDIATE",
+        "INSERT INTO refs", "INSERT INTO refs", "INSERT INTO refs", "COMMIT", "unlink", "unlink",
+    )  # fmt: skip
+
+    def prepare(self, store: MediaStore) -> None:
+        store.put(b"old", scope="old")
+
+    def begin(self, store: MediaStore) -> None:
+        names = iter(f"{n:x}" * 32 for n in range(1, 10))  # the same steps each time
+        secrets.token_hex = lambda count: next(names)
+
+    def act(self, store: MediaStore) -> None:
+        # One that is there, and two that are the same: three refs, of which one blob is new.
+        store.put_many([(it, MediaMeta()) for it in (b"old", b"bytes", b"bytes")], "new")
+
+
+class StoreMany(Scenario):
+    through = (
+        "lockf", "lockf", "BEGIN IMMEDIATE", "INSERT INTO locations", "INSERT INTO refs",
+        "INSERT INTO locations", "INSERT INTO refs", "COMMIT", "lockf", "lockf",
+    )  # fmt: skip
+
+    def prepare(self, store: MediaStore) -> None:
+        ref = store.store(self.file("new"), scope="old")
+        with _no_unlinks():
+            store.release(ref)
+        self.file("other")
+
+    def act(self, store: MediaStore) -> None:
+        them = [self.files / "new", self.files / "other", self.files / "new"]
+        store.store_many([(it, MediaMeta()) for it in them], "new")
+
+
+class Restore(Scenario):
+    through = (
+        "BEGIN IMMEDIATE",
+        "INSERT INTO locations",
+        "INSERT INTO refs",
+        "INSERT INTO refs",
+        "COMMIT",
+    )
+
+    def prepare(self, store: MediaStore) -> None:
+        store.store(self.file("new"), scope="old")
+
+    def begin(self, store: MediaStore) -> None:
+        (entry,) = store.entries("old")
+        self.refs = [
+            replace(store._catalog.get(entry.ref), ref=new_ref(), scope="new") for _ in range(2)
+        ]
+
+    def act(self, store: MediaStore) -> None:
+        assert store._catalog.restore(self.refs, owned=True) == 2
 
 
 class Variant(Scenario):

@@ -1,14 +1,15 @@
 """The books: refs, scopes, locations and leases. A catalog never touches bytes.
 
 Each verb of :class:`Catalog` is one atomic step on the domain, so that the steps between them, and a
-crash between them, are all that :class:`mediakeep.MediaStore` has to order. Two verbs call back while
+crash between them, are all that :class:`mediakeep.MediaStore` has to order. Some verbs call back while
 they hold *the location's own lock*, which keeps everyone else off that one location and nothing else:
-`register` lets the caller look whether the file is there, `reap` lets it delete the bytes. That is how a
-registration meets a deletion of the same file: one waits for the other, and then sees what it did.
+`register` lets the caller look whether the file is there (`register_many` those of many), `reap` lets it
+delete the bytes. That is how a registration meets a deletion of the same file: one waits for the other,
+and then sees what it did.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 from mediakeep.clocks import Clock
 from mediakeep.errors import (
+    CatalogError,
     QuotaExceeded,
     RefExpired,
     RefReconciled,
@@ -31,6 +33,7 @@ __all__ = [
     "Ended",
     "EndedFile",
     "Fault",
+    "HasBytes",
     "IsThere",
     "Place",
     "Reaped",
@@ -147,6 +150,12 @@ class Fault(NamedTuple):
 IsThere = Callable[[str], bool]
 """Says whether the bytes of a key are really there."""
 
+HasBytes = Callable[[str, Registration], bool]
+"""Says whether a key really has the bytes that a registration tells of."""
+
+ORDER_SECONDS = 1e-6
+"""How much younger each ref of a batch is than the one before it, so that they stay in order."""
+
 
 class Catalog(ABC):
     """The abstract books; :class:`mediakeep.testing.CatalogContract` says what must hold of them.
@@ -182,6 +191,24 @@ class Catalog(ABC):
         """
 
     @abstractmethod
+    def add_many(
+        self,
+        new: Sequence[Registration],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+        is_there: HasBytes | None = None,
+    ) -> list[str]:
+        """Write down many new refs as `add` does each, all or none; return their locations in order.
+
+        With `is_there` those of the same bytes among them share a location too, that of the first. They
+        are kept in the order given, each a microsecond younger than the one before it.
+
+        Raises:
+            QuotaExceeded: what comes in with all of them would pass one of the `limits`.
+        """
+
+    @abstractmethod
     def register(
         self,
         location: str,
@@ -199,6 +226,41 @@ class Catalog(ABC):
 
         Raises:
             QuotaExceeded: what comes in with it would pass one of the `limits`.
+        """
+
+    @abstractmethod
+    def register_many(
+        self,
+        locations: Sequence[str],
+        check: Callable[[], Sequence[Registration]],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Write down new refs of `locations` as `register` does each, all or none.
+
+        `check` is called once, or again if a connection was lost, under the locks of all the locations,
+        which are taken in one order, so that nobody waits in a circle. It looks at all the files, and
+        returns what to write down. A location may be named several times. The refs are kept in the
+        order given, each a microsecond younger than the one before it.
+
+        Raises:
+            QuotaExceeded: what comes in with all of them would pass one of the `limits`.
+        """
+
+    @abstractmethod
+    def restore(self, refs: Sequence[Registration], *, owned: bool) -> int:
+        """Write down refs of one location as another catalog had them; return how many were not here.
+
+        Each keeps its `stored_at` and `expires_at`, and lives also if it has ended here before; what is
+        past its time ends with the next `expire`. The location is `owned` or not as it was there; one
+        that is live here is joined as by a registration. Whether the bytes are there is for the caller
+        to see to. No limits are looked at.
+
+        Raises:
+            CatalogError: the location is a blob that is condemned here, whose bytes may be going; or a
+                ref is live at another location.
+            ValueError: the refs are not of one location.
         """
 
     @abstractmethod
@@ -384,6 +446,34 @@ class Catalog(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what the catalog holds; a second call does nothing."""
+
+
+def location_of(refs: Sequence[Registration]) -> str:
+    """Return the one location of the refs to restore.
+
+    Raises:
+        ValueError: they have several, or there are none.
+    """
+    locations = {it.location for it in refs}
+    if len(locations) != 1:
+        raise ValueError(f"refs are restored one location at a time, not those of {len(locations)}")
+    return locations.pop()
+
+
+def is_going(location: str) -> CatalogError:
+    """Return the error for a blob whose refs cannot be restored, since it is condemned."""
+    return CatalogError(
+        f"blob {location!r} is condemned here, and its bytes may be going: "
+        "put them under another key, and restore the refs with that"
+    )
+
+
+def lives_elsewhere(ref: str, location: str, wanted: str) -> CatalogError:
+    """Return the error for a ref that cannot be restored, since it is live at another location."""
+    return CatalogError(
+        f"{ref} is live here at {location!r} and cannot be restored at {wanted!r}: "
+        "it has been restored already, or release it first"
+    )
 
 
 def below(scope: str) -> str:

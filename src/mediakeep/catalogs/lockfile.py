@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from mediakeep.catalogs.locks import KeyedLock
@@ -138,13 +138,27 @@ class LockFile:
 
     # -- one location
 
-    def hold(self, location: str, timeout: float) -> None:
-        """Keep every other thread and process off `location`, waiting for whoever is on it.
+    @contextmanager
+    def holding(self, locations: Iterable[str], timeout: float) -> Iterator[None]:
+        """Keep every other thread and process off `locations`, waiting for whoever is on them.
+
+        They are taken in one order, so that nobody waits in a circle.
 
         Raises:
-            CatalogError: it was not given back within `timeout` seconds.
+            CatalogError: one of them was not given back within `timeout` seconds.
         """
-        offset = _offset(location)
+        held: list[int] = []
+        try:
+            # By offset, since that is what others wait for: two locations may have the same.
+            for offset in sorted(set(map(_offset, locations))):
+                self._hold(offset, timeout)
+                held.append(offset)
+            yield
+        finally:
+            for offset in held:
+                self._drop(offset)
+
+    def _hold(self, offset: int, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         self._by_location.hold(offset, timeout)
         try:
@@ -154,7 +168,7 @@ class LockFile:
             raise
 
     def try_hold(self, location: str) -> bool:
-        """Do as `hold` and return True, or return False where somebody is on `location`."""
+        """Keep others off `location` and return True, or return False where somebody is on it."""
         offset = _offset(location)
         if not self._by_location.try_hold(offset):
             return False
@@ -165,7 +179,9 @@ class LockFile:
 
     def drop(self, location: str) -> None:
         """Give `location` back."""
-        offset = _offset(location)
+        self._drop(_offset(location))
+
+    def _drop(self, offset: int) -> None:
         self._give_back(offset)
         self._by_location.drop(offset)
 

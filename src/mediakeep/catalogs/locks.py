@@ -2,9 +2,12 @@
 
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from mediakeep.errors import CatalogError
+
+Key = str | int
 
 
 class KeyedLock:
@@ -18,10 +21,10 @@ class KeyedLock:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._held: set[Hashable] = set()
+        self._held: set[Key] = set()
         self._waiting = 0
 
-    def try_hold(self, key: Hashable) -> bool:
+    def try_hold(self, key: Key) -> bool:
         """Take `key` and return True, or return False where somebody has it."""
         with self._lock:
             if key in self._held:
@@ -29,7 +32,7 @@ class KeyedLock:
             self._held.add(key)
             return True
 
-    def hold(self, key: Hashable, timeout: float) -> None:
+    def hold(self, key: Key, timeout: float) -> None:
         """Take `key`, waiting for whoever has it.
 
         Raises:
@@ -51,7 +54,24 @@ class KeyedLock:
             finally:
                 self._waiting -= 1
 
-    def drop(self, key: Hashable) -> None:
+    @contextmanager
+    def holding(self, keys: Iterable[str], timeout: float) -> Iterator[None]:
+        """Hold all `keys` for a block, taken in one order, so that nobody waits in a circle.
+
+        Raises:
+            CatalogError: one of them was not given back within `timeout` seconds.
+        """
+        held: list[str] = []
+        try:
+            for key in sorted(set(keys)):
+                self.hold(key, timeout)
+                held.append(key)
+            yield
+        finally:
+            for key in held:
+                self.drop(key)
+
+    def drop(self, key: Key) -> None:
         """Give `key` back."""
         with self._lock:
             self._held.discard(key)

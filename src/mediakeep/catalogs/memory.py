@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -11,11 +11,13 @@ from typing import NamedTuple
 
 from mediakeep.catalogs import (
     NAMED_FAILURES,
+    ORDER_SECONDS,
     Catalog,
     Clock,
     Ended,
     EndedFile,
     Fault,
+    HasBytes,
     IsThere,
     Place,
     Reaped,
@@ -25,9 +27,13 @@ from mediakeep.catalogs import (
     below,
     check_room,
     check_scope_room,
+    is_going,
+    lives_elsewhere,
+    location_of,
     still_leased,
 )
 from mediakeep.catalogs.agenda import Agenda
+from mediakeep.catalogs.contents import Content, contents_of, share_out
 from mediakeep.catalogs.locks import KeyedLock
 from mediakeep.clocks import steady_clock
 from mediakeep.errors import UnknownRef
@@ -103,6 +109,7 @@ class MemoryCatalog(Catalog):
         "_by_ttl",
         "_clock",
         "_condemned",
+        "_disordered",
         "_ended",
         "_journal",
         "_leases",
@@ -125,6 +132,7 @@ class MemoryCatalog(Catalog):
         self._on_location = KeyedLock()
         self._refs: dict[str, Registration] = {}
         self._scopes: dict[str, dict[str, None]] = {}
+        self._disordered: set[str] = set()  # scopes whose refs are not in the order of their age
         self._locations: dict[str, _Location] = {}  # with a live ref
         self._condemned: dict[str, _Location] = {}  # without; a borrowed one while it is leased
         self._twins: dict[str, list[str]] = {}  # live blobs by sha256
@@ -151,26 +159,44 @@ class MemoryCatalog(Catalog):
         limits: Limits | None = None,
         is_there: IsThere | None = None,
     ) -> str:
-        scope = new.scope if limits is not None and limits.max_scope_bytes is not None else None
-        twin = None
-        if is_there is not None:
-            with self._lock:
-                twins = self._twins_of(new, scope)
-            twin = next(filter(is_there, twins), None)
-        with self._lock:
-            if twin is not None and twin in self._twins_of(new, scope):  # it may have ended since
-                new.location = twin
-            self._write(new, ttl, limits)
-        return new.location
+        of_one = None if is_there is None else lambda key, _: is_there(key)
+        return self.add_many((new,), ttl=ttl, limits=limits, is_there=of_one)[0]
 
-    def _twins_of(self, new: Registration, scope: str | None) -> list[str]:
-        """Return the live blobs with the bytes of `new`, named in `scope` unless that is None."""
-        owned = new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
+    def add_many(
+        self,
+        new: Sequence[Registration],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+        is_there: HasBytes | None = None,
+    ) -> list[str]:
+        twins: dict[Content, str] = {}
+        if is_there is not None:
+            contents = contents_of(new, limits)
+            with self._lock:
+                found = [self._twins_of(it) for it in contents]
+            for (content, one), keys in zip(contents.items(), found, strict=True):
+                for key in keys:
+                    if is_there(key, one):
+                        twins[content] = key
+                        break
+        with self._lock:
+            if is_there is not None:
+                # One may have ended since.
+                live = {it: key for it, key in twins.items() if key in self._twins_of(it)}
+                for it, location in zip(new, share_out(new, limits, live), strict=True):
+                    it.location = location
+            self._write(new, ttl, limits)
+        return [it.location for it in new]
+
+    def _twins_of(self, content: Content) -> list[str]:
+        """Return the live blobs that have this content, named in its scope if it has one."""
         found = []
-        for name in self._twins.get(new.sha256, ()):
+        for name in self._twins.get(content.sha256, ()):
             location = self._locations[name]
+            scope = content.scope
             inside = scope is None or any(self._refs[ref].scope == scope for ref in location.refs)
-            if location.size == new.size and location.owned == owned and inside:
+            if location.size == content.size and location.owned == content.owned and inside:
                 found.append(name)
         return found
 
@@ -184,11 +210,45 @@ class MemoryCatalog(Catalog):
     ) -> None:
         self._on_location.hold(location, self._timeout)
         try:
-            new = check()
+            new = (check(),)
             with self._lock:
                 self._write(new, ttl, limits)
         finally:
             self._on_location.drop(location)
+
+    def register_many(
+        self,
+        locations: Sequence[str],
+        check: Callable[[], Sequence[Registration]],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        with self._on_location.holding(locations, self._timeout):
+            new = check()
+            with self._lock:
+                self._write(new, ttl, limits)
+
+    def restore(self, refs: Sequence[Registration], *, owned: bool) -> int:
+        name = location_of(refs)
+        # A file that is condemned may be restored, but not while it is being deleted.
+        with (
+            self._on_location.holding((name,) if os.path.isabs(name) else (), self._timeout),
+            self._lock,
+        ):
+            for it in refs:
+                here = self._refs.get(it.ref)
+                if here is not None and here.location != name:
+                    raise lives_elsewhere(it.ref, here.location, name)
+            if name in self._condemned and not os.path.isabs(name):
+                raise is_going(name)
+            missing = {it.ref: it for it in refs if it.ref not in self._refs}
+            self._place(name, owned, refs[0].size, refs[0].sha256)
+            for it in missing.values():
+                self._ended.pop(it.ref, None)
+                self._enter(replace(it))
+                self._disordered.add(it.scope)
+        return len(missing)
 
     def share(
         self,
@@ -201,41 +261,47 @@ class MemoryCatalog(Catalog):
     ) -> None:
         # No lock on the location: what has a live ref is not being deleted.
         with self._lock:
-            self._write(replace(self.get(ref), ref=new_ref, scope=scope), ttl, limits)
+            self._write((replace(self.get(ref), ref=new_ref, scope=scope),), ttl, limits)
 
-    def _write(self, new: Registration, ttl: float | None, limits: Limits | None) -> None:
-        ref, name, size = new.ref, new.location, new.size
-        owned = new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
+    def _write(self, new: Sequence[Registration], ttl: float | None, limits: Limits | None) -> None:
+        if limits is not None:
+            self._check_limits(new, limits)
+        now = self._clock()
+        for it in new:
+            owned = it.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
+            self._place(it.location, owned, it.size, it.sha256)
+            it.stored_at, it.expires_at = now, None if ttl is None else now + ttl
+            self._enter(it)
+            now += ORDER_SECONDS
+
+    def _place(self, name: str, owned: bool, size: int, sha256: str) -> None:
+        """Make a location live, or join the live one."""
         live = self._locations.get(name)
         location = live or self._condemned.get(name) or _Location(owned)
-        more = size - location.size
-        if limits is not None:
-            self._check_limits(
-                new, more, known=name in self._condemned or live is not None, limits=limits
-            )
         if live is None:
             self._condemned.pop(name, None)
             self._promote(name)
             location.variants = None  # those that it had were condemned with it
             self._locations[name] = location
-            if new.sha256 or location.sha256:
-                self._twins.setdefault(new.sha256 or location.sha256, []).append(name)
+            if sha256 or location.sha256:
+                self._twins.setdefault(sha256 or location.sha256, []).append(name)
             location.owned, location.attempts, location.error = owned, 0, ""
         elif not owned:
             location.owned = False
-        self._size += more
+        self._size += size - location.size
         location.size = size
-        location.sha256 = new.sha256 or location.sha256
-        location.join(ref)
+        location.sha256 = sha256 or location.sha256
+
+    def _enter(self, new: Registration) -> None:
+        """Write down a ref of a live location."""
+        ref = new.ref
+        self._locations[new.location].join(ref)
         self._refs[ref] = new
         self._scopes.setdefault(new.scope, {})[ref] = None
-        new.stored_at = now = self._clock()
-        if ttl is None:
-            new.expires_at = None
-            self._by_age.add(ref, now)
+        if new.expires_at is None:
+            self._by_age.add(ref, new.stored_at)
         else:
-            new.expires_at = now + ttl
-            self._by_ttl.add(ref, now + ttl)
+            self._by_ttl.add(ref, new.expires_at)
 
     def _promote(self, name: str) -> None:
         """Make a variant a file of its own, since somebody registers it."""
@@ -244,14 +310,21 @@ class MemoryCatalog(Catalog):
             self._size -= variant.size
             del (self._locations[variant.of].variants or {})[variant.name]
 
-    def _check_limits(self, new: Registration, more: int, *, known: bool, limits: Limits) -> None:
+    def _check_limits(self, new: Sequence[Registration], limits: Limits) -> None:
+        """Refuse what does not fit, before any of it is written."""
+        sizes = {it.location: it.size for it in new}
+        places = {name: self._locations.get(name) or self._condemned.get(name) for name in sizes}
         before = self._use()
-        check_room(limits, before, Use(before.files + (not known), before.size + more))
+        files = sum(place is None for place in places.values())
+        more = sum(sizes[name] - (place.size if place else 0) for name, place in places.items())
+        check_room(limits, before, Use(before.files + files, before.size + more))
         if limits.max_scope_bytes is not None:
-            inside = {self._refs[ref].location for ref in self._scopes.get(new.scope, ())}
-            added = 0 if new.location in inside else new.size
-            size = sum(self._locations[name].size for name in inside) + added
-            check_scope_room(limits, new.scope, size, added)
+            for scope in {it.scope for it in new}:
+                inside = {self._refs[ref].location for ref in self._scopes.get(scope, ())}
+                coming = {it.location for it in new if it.scope == scope} - inside
+                added = sum(sizes[name] for name in coming)
+                size = sum(self._locations[name].size for name in inside) + added
+                check_scope_room(limits, scope, size, added)
 
     # -- look-ups
 
@@ -297,12 +370,19 @@ class MemoryCatalog(Catalog):
         names = self.scopes() if scope is None else self._named(scope, nested)
         for name in names:
             with self._lock:
+                self._put_in_order(name)
                 refs = list(self._scopes.get(name, ()))
             for ref in refs:
                 try:
                     yield self.entry(ref)
                 except UnknownRef:  # ended since
                     continue
+
+    def _put_in_order(self, scope: str) -> None:
+        if scope in self._disordered:
+            self._disordered.discard(scope)
+            by_age = sorted(self._scopes.get(scope, ()), key=lambda ref: self._refs[ref].stored_at)
+            self._scopes[scope] = dict.fromkeys(by_age)
 
     def scopes(self) -> list[str]:
         with self._lock:
@@ -368,6 +448,7 @@ class MemoryCatalog(Catalog):
         del scope[ref]
         if not scope:
             del self._scopes[dead.scope]
+            self._disordered.discard(dead.scope)
         location = self._locations[dead.location]
         location.leave(ref)
         if not location.refs:

@@ -12,7 +12,7 @@ run again.
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -20,37 +20,34 @@ from mediakeep.catalogs import (
     Catalog,
     Ended,
     Fault,
+    HasBytes,
     IsThere,
     Place,
     Reaped,
     Registration,
     Use,
     Why,
-    below,
-    check_room,
 )
 from mediakeep.catalogs import postgres_checks as checks
 from mediakeep.catalogs import postgres_journal as journal
 from mediakeep.catalogs import postgres_numbers as numbers
-from mediakeep.catalogs.postgres_beginnings import Beginnings, bound_by, check_scope
+from mediakeep.catalogs.postgres_batches import Batches
+from mediakeep.catalogs.postgres_beginnings import Beginnings, check_scope
 from mediakeep.catalogs.postgres_database import Connection, Database, T, UniqueViolation
 from mediakeep.catalogs.postgres_ending import Ending
 from mediakeep.catalogs.postgres_hosts import host_of, name_of, this_host
+from mediakeep.catalogs.postgres_limits import bound_by, within
 from mediakeep.catalogs.postgres_locks import LOCK, key_of
 from mediakeep.catalogs.postgres_migrations import SCHEMA, migrate, prepare
 from mediakeep.catalogs.postgres_reading import COLUMNS, Reading
 from mediakeep.catalogs.postgres_reaping import Reaper
 from mediakeep.catalogs.postgres_schema import ALONE, LEASED, NOW
-from mediakeep.catalogs.sqlite_reaping import process
-from mediakeep.catalogs.sqlite_schema import bytes_of
+from mediakeep.catalogs.rows import HISTORY_SECONDS, bytes_of, names_below, process
 from mediakeep.clocks import Clock
 from mediakeep.errors import UnknownRef
 from mediakeep.model import Entry, Limits, Receipt, Stats
 
 __all__ = ["PostgresCatalog", "migrate"]
-
-HISTORY_SECONDS = 7 * 86_400.0
-"""How long the journal goes back, and with it why a ref is dead."""
 
 POOL_SIZE = 10
 """How many connections a process may have."""
@@ -84,9 +81,13 @@ _EXPIRE = (
     f"{_ENDING} {_PAST_TTL} ORDER BY expires_at LIMIT %(most)s FOR UPDATE SKIP LOCKED",
     f"{_ENDING} {_PAST_AGE} ORDER BY stored_at LIMIT %(most)s FOR UPDATE SKIP LOCKED",
 )
+# By the oldest, for which there is one plan. Asked whether there is any, the server guesses that a third
+# of all are due once the statement is prepared, and reads the table in the hope to meet one soon.
 _IS_ANY_DUE = f"""
-    SELECT EXISTS (SELECT 1 FROM mediakeep.refs WHERE {_PAST_TTL}),
-           EXISTS (SELECT 1 FROM mediakeep.refs WHERE {_PAST_AGE})
+    SELECT (SELECT expires_at FROM mediakeep.refs WHERE expires_at IS NOT NULL
+            ORDER BY expires_at LIMIT 1) < {NOW},
+           (SELECT stored_at FROM mediakeep.refs WHERE expires_at IS NULL
+            ORDER BY stored_at LIMIT 1) < {NOW} - %(max_age)s::float8
 """
 _DUE = f"""
     SELECT (SELECT count(*) FROM mediakeep.refs WHERE {_PAST_TTL})
@@ -191,6 +192,7 @@ class PostgresCatalog(Catalog):
     """
 
     __slots__ = (
+        "_batches",
         "_beginnings",
         "_clock",
         "_database",
@@ -218,6 +220,7 @@ class PostgresCatalog(Catalog):
         self._database = Database(url, schema, timeout=timeout, pool_size=pool_size)
         self._reading = Reading(self._database, self._host)
         self._beginnings = Beginnings(self._database, self._host)
+        self._batches = Batches(self._database, self._host)
         try:
             prepare(self._database)
         except BaseException:
@@ -245,9 +248,8 @@ class PostgresCatalog(Catalog):
         limits = bound_by(limits)
         values = self._beginnings.values(new, ttl, self._now())
         if is_there is not None:
-            by_scope = limits is not None and limits.max_scope_bytes is not None
-            twins = self._beginnings.twins(new, new.scope if by_scope else None)
-            twin = next((it for it in twins if is_there(it[0])), None)
+            twins = self._batches.twins((new,), limits, lambda key, _: is_there(key))
+            twin = next(iter(twins.values()), None)
             if twin is not None:
                 joining = {**values, "twin": twin[1]}
                 if self._begin(
@@ -256,6 +258,16 @@ class PostgresCatalog(Catalog):
                     return twin[0]
         self._begin(limits, lambda it, again: self._beginnings.write(it, values, limits, again=again))
         return new.location
+
+    def add_many(
+        self,
+        new: Sequence[Registration],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+        is_there: HasBytes | None = None,
+    ) -> list[str]:
+        return self._batches.add(new, ttl, bound_by(limits), is_there, self._now())
 
     def _begin(self, limits: Limits | None, work: Callable[[Connection, bool], T]) -> T | bool:
         """Run what writes one row of refs: as it is, or in a transaction where limits are counted."""
@@ -290,6 +302,19 @@ class PostgresCatalog(Catalog):
                 self._beginnings.write(connection, values, limits, again=again)
 
         self._begin(None, register)
+
+    def register_many(
+        self,
+        locations: Sequence[str],
+        check: Callable[[], Sequence[Registration]],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._batches.register(locations, check, ttl, bound_by(limits), self._now)
+
+    def restore(self, refs: Sequence[Registration], *, owned: bool) -> int:
+        return self._batches.restore(refs, owned=owned, now=self._now())
 
     def share(
         self,
@@ -327,7 +352,7 @@ class PostgresCatalog(Catalog):
             return
         yield from self._reading.entries(scope, f"{scope}\x01", self._now())
         if nested:
-            yield from self._reading.entries(*_nested(scope), self._now())
+            yield from self._reading.entries(*names_below(scope), self._now())
 
     def scopes(self) -> list[str]:
         return self._reading.scopes()
@@ -342,7 +367,7 @@ class PostgresCatalog(Catalog):
         return self._end(Why.RELEASED, {"ref": ref[8:]}, [_REF])
 
     def release_scope(self, scope: str, *, nested: bool = False, refuse_leased: bool = False) -> Ended:
-        first, end = _nested(scope)
+        first, end = names_below(scope)
         values: dict[str, Any] = {"scope": scope, "first": first, "end": end, "most": ENDED_AT_ONCE}
         if refuse_leased:
             # All or nothing, however many they are.
@@ -424,13 +449,8 @@ class PostgresCatalog(Catalog):
         }
 
         def add(connection: Connection, _: bool) -> bool:
-            with connection.transaction():
-                before = None if limits is None else self._beginnings.turn(connection, limits, None)
-                sql = self._database.sql(_ADD_VARIANT)
-                written = connection.execute(sql, values).rowcount
-                if limits is not None and before is not None and written:
-                    check_room(limits, before, numbers.use(self._database, connection))
-                return bool(written)
+            with connection.transaction(), within(limits, self._database, connection, {}):
+                return bool(connection.execute(self._database.sql(_ADD_VARIANT), values).rowcount)
 
         if self._database.run(add):
             return key
@@ -497,7 +517,7 @@ class PostgresCatalog(Catalog):
         return numbers.stats(self._database, self._now(), by_scope=by_scope)
 
     def history(self, ref: str | None = None, scope: str | None = None) -> Iterator[Receipt]:
-        return journal.lines(self._database, ref, scope, _nested(scope or ""))
+        return journal.lines(self._database, ref, scope, names_below(scope or ""))
 
     # -- for reconciling
 
@@ -544,12 +564,6 @@ class PostgresCatalog(Catalog):
     def close(self) -> None:
         """Close the connections; every other verb raises `CatalogError` from now on."""
         self._database.close()
-
-
-def _nested(scope: str) -> tuple[str, str]:
-    """Return the first name below `scope`, and the first after all of these."""
-    prefix = below(scope)
-    return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
 
 
 def _merge(ended: Ended, more: Ended) -> None:

@@ -3,13 +3,12 @@
 import os
 from typing import Any
 
-from mediakeep.catalogs import Registration, Use, check_room, check_scope_room
-from mediakeep.catalogs.postgres_database import Connection, Database, Values
+from mediakeep.catalogs import Registration
+from mediakeep.catalogs.postgres_database import Connection, Cursor, Database, Values
 from mediakeep.catalogs.postgres_hosts import host_of, name_of
-from mediakeep.catalogs.postgres_locks import LOCK, key_of
-from mediakeep.catalogs.postgres_numbers import use
+from mediakeep.catalogs.postgres_limits import within
 from mediakeep.catalogs.postgres_schema import NOW
-from mediakeep.catalogs.sqlite_schema import bytes_of, said_of
+from mediakeep.catalogs.rows import bytes_of, said_of
 from mediakeep.errors import CatalogError
 from mediakeep.model import CleanupPolicy, Limits
 
@@ -19,32 +18,26 @@ _REF = """
     FROM {place}
 """
 
-# A location that has a ref keeps it that long: once borrowed, it stays so.
-WRITE = f"""
-    WITH place AS (
-        INSERT INTO mediakeep.locations AS l (location, whole, host, owned, size, sha256)
-        VALUES (%(name)s, %(whole)s, %(host)s, %(owned)s, %(size)s, %(sha256)s)
+# A location that has a ref keeps it that long: once borrowed, it stays so. The OFFSET keeps the server
+# from reading all refs into a table of hashes, for a batch of which none is there.
+MADE_LIVE = """
         ON CONFLICT (location, host) DO UPDATE SET
             owned = excluded.owned AND
-                (l.owned OR NOT EXISTS (SELECT 1 FROM mediakeep.refs WHERE location_id = l.id)),
+                (l.owned
+                    OR NOT EXISTS (SELECT 1 FROM mediakeep.refs WHERE location_id = l.id OFFSET 0)),
             size = excluded.size,
             sha256 = CASE excluded.sha256 WHEN '' THEN l.sha256 ELSE excluded.sha256 END,
             variant_of = NULL, variant = '',
             condemned = NULL, attempts = 0, error = ''
+"""
+_WRITE = f"""
+    WITH place AS (
+        INSERT INTO mediakeep.locations AS l (location, whole, host, owned, size, sha256)
+        VALUES (%(name)s, %(whole)s, %(host)s, %(owned)s, %(size)s, %(sha256)s)
+        {MADE_LIVE}
         RETURNING id
     )
     {_REF.format(place="place", location_id="id", path="%(path)s", meta="%(meta)s", now=NOW)}
-"""
-
-TWINS = """
-    SELECT coalesce(l.whole, l.location), l.id FROM mediakeep.locations l
-    WHERE substr(l.sha256, 1, 16) = substr(%(sha256)s, 1, 16) AND l.sha256 <> ''
-        AND l.sha256 = %(sha256)s AND l.size = %(size)s AND l.owned = %(owned)s
-        AND l.condemned IS NULL AND l.variant_of IS NULL AND l.host = ''
-        AND EXISTS (
-            SELECT 1 FROM mediakeep.refs
-            WHERE location_id = l.id AND (%(inside)s::text IS NULL OR scope = %(inside)s)
-        )
 """
 
 # It stays locked until the ref is there; if it was condemned meanwhile, none is written.
@@ -68,16 +61,6 @@ _SHARE = _REF.format(
 _IS_WRITTEN = """
     SELECT 1 FROM mediakeep.refs WHERE ref = %(ref)s::uuid
     UNION ALL SELECT 1 FROM mediakeep.history WHERE ref = %(ref)s::uuid
-"""
-
-_SCOPE = """
-    SELECT coalesce(sum(l.size), 0)::bigint FROM mediakeep.locations l
-    WHERE l.id IN (SELECT location_id FROM mediakeep.refs WHERE scope = %(scope)s)
-"""
-_OF_REF = """
-    SELECT l.size, (SELECT count(*) FROM mediakeep.refs
-                    WHERE location_id = l.id AND scope = %(scope)s)
-    FROM mediakeep.refs r JOIN mediakeep.locations l ON l.id = r.location_id WHERE r.ref = %(ref)s::uuid
 """
 
 
@@ -113,11 +96,6 @@ class Beginnings:
             "sha256": new.sha256,
         }
 
-    def twins(self, new: Registration, inside: str | None) -> list[tuple[str, int]]:
-        """Return key and id of live blobs with the bytes of `new`, in the scope `inside` if given."""
-        values = {**self.values(new, None, None), "inside": inside}
-        return [(os.fsdecode(it), i) for it, i in self._database.rows(TWINS, values)]
-
     def write(
         self, connection: Connection, values: Values, limits: Limits | None, *, again: bool
     ) -> None:
@@ -126,7 +104,7 @@ class Beginnings:
         Raises:
             QuotaExceeded: it would pass the limits; then the transaction must not be committed.
         """
-        self._limited(connection, WRITE, values, limits, again=again)
+        self._limited(connection, _WRITE, values, limits, again=again)
 
     def join(
         self, connection: Connection, values: Values, limits: Limits | None, *, again: bool
@@ -149,29 +127,13 @@ class Beginnings:
         *,
         again: bool,
     ) -> bool:
-        before = None if limits is None else self.turn(connection, limits, values["scope"])
-        if again and self._rows(connection, _IS_WRITTEN, values):
-            return True  # the attempt whose end was not heard of
-        written = connection.execute(self._database.sql(statement), values).rowcount
-        if limits is not None and before is not None and written:
-            check_room(limits, before, use(self._database, connection))
-            if limits.max_scope_bytes is not None:
-                ((size,),) = self._rows(connection, _SCOPE, values)
-                ((own, here),) = self._rows(connection, _OF_REF, values)
-                check_scope_room(limits, values["scope"], size, own if here == 1 else 0)
-        return bool(written)
+        with within(limits, self._database, connection, {values["ref"]: values["scope"]}):
+            if again and self._run(connection, _IS_WRITTEN, values).fetchall():
+                return True  # the attempt whose end was not heard of
+            return bool(self._run(connection, statement, values).rowcount)
 
-    def turn(self, connection: Connection, limits: Limits, scope: str | None) -> Use:
-        """Wait until nobody else fills the same room; return how much is in use then."""
-        schema = self._database.schema
-        if limits.max_store_bytes is not None or limits.max_store_files is not None:
-            connection.execute(LOCK, {"key": key_of(schema, "limits")})
-        if scope is not None and limits.max_scope_bytes is not None:
-            connection.execute(LOCK, {"key": key_of(schema, "limits", scope)})
-        return use(self._database, connection)
-
-    def _rows(self, connection: Connection, statement: str, values: Values) -> list[tuple[Any, ...]]:
-        return connection.execute(self._database.sql(statement), values).fetchall()
+    def _run(self, connection: Connection, statement: str, values: Values) -> Cursor:
+        return connection.execute(self._database.sql(statement), values)
 
 
 def check_scope(scope: str) -> None:
@@ -184,11 +146,3 @@ def check_scope(scope: str) -> None:
         raise CatalogError(
             f"scope {scope!r} has a NUL in it, which PostgreSQL cannot keep: leave it out"
         )
-
-
-def bound_by(limits: Limits | None) -> Limits | None:
-    """Return those limits that the books must keep, or None if there are none."""
-    if limits is None:
-        return None
-    counted = (limits.max_store_bytes, limits.max_store_files, limits.max_scope_bytes)
-    return limits if any(it is not None for it in counted) else None

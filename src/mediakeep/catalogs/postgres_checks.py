@@ -8,7 +8,7 @@ from mediakeep.catalogs import Fault
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_numbers import USE
 from mediakeep.catalogs.postgres_schema import NOW, SLOTS
-from mediakeep.catalogs.sqlite_reaping import process
+from mediakeep.catalogs.rows import process
 
 NAMED = 1000
 """How many rows of one fault are named."""

@@ -28,6 +28,7 @@ logger = logging.getLogger("mediakeep.catalogs.postgres")
 T = TypeVar("T")
 UniqueViolation = pg.UniqueViolation
 Connection = psycopg.Connection[tuple[Any, ...]]
+Cursor = psycopg.Cursor[tuple[Any, ...]]
 Values = Mapping[str, Any]
 
 ATTEMPTS = 8
@@ -229,6 +230,11 @@ class Database:
         elif state in ("55P03", "57014"):
             remedy = (
                 f"somebody was in the way for {self.timeout:g} s: try again, or give a longer timeout"
+            )
+        elif state == "53200" and "max_locks" in said:
+            remedy = (
+                "nothing was changed: begin or register fewer at once, or raise the server's "
+                "max_locks_per_transaction"
             )
         elif state == "54000":
             remedy = "a scope may have about 2,000 bytes in PostgreSQL: give it a shorter name"

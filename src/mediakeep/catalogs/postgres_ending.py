@@ -13,15 +13,19 @@ from typing import Any
 from mediakeep.catalogs import Ended, EndedFile, Why, still_leased
 from mediakeep.catalogs.postgres_database import Connection, Values
 from mediakeep.catalogs.postgres_schema import ALONE, LEASED, NOW
-from mediakeep.catalogs.sqlite_reaping import process
+from mediakeep.catalogs.rows import process
 
 LOCK = """
     WITH mine AS ({mine})
     SELECT m.ref::text, m.scope, l.id, coalesce(l.whole, l.location), l.size, l.owned
     FROM mine m JOIN mediakeep.locations l ON l.id = m.location_id
+    WHERE l.id = ANY (ARRAY(SELECT location_id FROM mine))
     ORDER BY l.id FOR UPDATE OF l
 """
-"""Locks refs and their locations. `mine` selects the refs with FOR UPDATE."""
+"""Locks refs and their locations. `mine` selects the refs with FOR UPDATE.
+
+The condition is for the plan: not knowing how few they are, the server would read all locations.
+"""
 
 _DELETE = "DELETE FROM mediakeep.refs WHERE ref = ANY(%(refs)s::uuid[])"
 

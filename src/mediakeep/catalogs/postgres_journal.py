@@ -5,7 +5,7 @@ from typing import Any
 
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_schema import NOW
-from mediakeep.catalogs.sqlite_schema import bytes_of, receipts_of
+from mediakeep.catalogs.rows import bytes_of, receipts_of
 from mediakeep.errors import UnknownRef
 from mediakeep.model import Receipt
 

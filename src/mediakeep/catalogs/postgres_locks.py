@@ -10,6 +10,9 @@ import os
 LOCK = "SELECT pg_advisory_xact_lock(%(key)s)"
 """Waits for the lock of a key; the connection's `lock_timeout` says for how long."""
 
+LOCKS = "SELECT pg_advisory_xact_lock(key) FROM unnest(%(keys)s::bigint[]) AS key"
+"""Waits for the locks of many keys, in the order that they are given in."""
+
 
 def key_of(schema: str, *names: str) -> int:
     """Return the key for what `names` name in the catalog of this schema."""

@@ -6,7 +6,7 @@ from typing import Any
 from mediakeep.catalogs import NAMED_FAILURES, Use
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_schema import NOW
-from mediakeep.catalogs.sqlite_schema import time_of
+from mediakeep.catalogs.rows import time_of
 from mediakeep.model import FailedDeletion, ScopeStats, Stats
 
 USE = "SELECT sum(files)::bigint, sum(size)::bigint FROM mediakeep.totals"

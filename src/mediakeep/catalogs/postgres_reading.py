@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from mediakeep.catalogs import Place, Registration, Why
 from mediakeep.catalogs.postgres_database import Database
 from mediakeep.catalogs.postgres_hosts import SHARED
 from mediakeep.catalogs.postgres_schema import LEASED, NOW
-from mediakeep.catalogs.sqlite_schema import bytes_of, meta_and_types, place_of, time_of
+from mediakeep.catalogs.rows import bytes_of, entry_of, meta_and_types, place_of
 from mediakeep.errors import MediaElsewhere, UnknownRef
 from mediakeep.model import Entry
 
@@ -25,7 +24,10 @@ _GET = f"""
     WHERE r.ref = %(ref)s::uuid
 """
 _IS_LIVE = "SELECT 1 FROM mediakeep.refs WHERE ref = %(ref)s::uuid"
-_DEAD = "SELECT what, scope FROM mediakeep.history WHERE ref = %(ref)s::uuid LIMIT 1"
+# The + 0 keeps the server from reading the journal backwards until it finds one.
+_DEAD = """
+    SELECT what, scope FROM mediakeep.history WHERE ref = %(ref)s::uuid ORDER BY id + 0 DESC LIMIT 1
+"""
 
 # A page of refs first, then the counts: once for each of their locations, however many refs it has.
 _ENTRIES = f"""
@@ -129,7 +131,7 @@ class Reading:
         rows = self._database.rows(_ENTRY, {"ref": ref[8:], "now": now})
         if not rows:
             raise self.dead(ref)
-        return _entry_of(rows[0])
+        return entry_of(ref, rows[0][1:])
 
     def entries(self, first: str, end: str | None, now: float | None) -> Iterator[Entry]:
         """Yield the entries of the scopes from `first` up to, not including, `end`."""
@@ -139,7 +141,7 @@ class Reading:
             scope, stored_at, ref = after
             values = {"scope": scope, "stored_at": stored_at, "ref": ref, "end": end, "now": now}
             rows = self._database.rows(statement, values)
-            yield from map(_entry_of, rows)
+            yield from (entry_of(f"media://{row[0]}", row[1:]) for row in rows)
             if len(rows) < PAGE:
                 return
             after = (rows[-1][1], rows[-1][7], rows[-1][0])
@@ -178,25 +180,3 @@ class Reading:
             if not rows:
                 return
             after = rows[-1][5]
-
-
-def _entry_of(row: tuple[Any, ...]) -> Entry:
-    ref, scope, location, path, meta, size, sha256, stored_at, expires_at, owned, refs, leases = row
-    name, given = place_of(location, path)
-    said, declared, detected = meta_and_types(meta)
-    return Entry(
-        ref=f"media://{ref}",
-        scope=scope,
-        location=name,
-        path=None if given is None else Path(given),
-        meta=said,
-        size=size,
-        sha256=sha256,
-        stored_at=time_of(stored_at),
-        expires_at=None if expires_at is None else time_of(expires_at),
-        owned=owned,
-        refs=refs,
-        leases=leases,
-        declared_type=declared,
-        detected_type=detected,
-    )

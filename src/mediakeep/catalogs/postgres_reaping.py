@@ -11,7 +11,7 @@ from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_hosts import host_of, name_of
 from mediakeep.catalogs.postgres_locks import key_of
 from mediakeep.catalogs.postgres_schema import LEASED, NOW
-from mediakeep.catalogs.sqlite_reaping import process
+from mediakeep.catalogs.rows import process
 from mediakeep.clocks import Clock
 from mediakeep.model import FailedDeletion
 
@@ -25,10 +25,14 @@ _TRY_HOLD = """
         AS wanted (name, host, key)
     WHERE pg_try_advisory_xact_lock(key)
 """
+# The OFFSET keeps the server from reading all that is condemned for each batch, which by its statistics
+# is often nothing: they are from before.
 _CONDEMNED = f"""
     SELECT coalesce(l.whole, l.location), l.id, l.size, l.condemned, l.attempts, l.owned
     FROM unnest(%(names)s::bytea[], %(hosts)s::text[]) AS held (name, host)
-    JOIN mediakeep.locations l ON l.location = held.name AND l.host = held.host
+    CROSS JOIN LATERAL (
+        SELECT * FROM mediakeep.locations WHERE location = held.name AND host = held.host OFFSET 0
+    ) l
     WHERE l.condemned IS NOT NULL AND NOT {LEASED}
 """
 # `condemned` is the line of the journal that tells of the last ref. It is another one if the location

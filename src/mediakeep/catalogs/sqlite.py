@@ -10,7 +10,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,48 +19,44 @@ from mediakeep.catalogs import (
     Ended,
     EndedFile,
     Fault,
+    HasBytes,
     IsThere,
     Place,
     Reaped,
     Registration,
     Use,
     Why,
-    below,
     check_room,
-    check_scope_room,
+    location_of,
     still_leased,
 )
+from mediakeep.catalogs import sqlite_beginnings as beginnings
 from mediakeep.catalogs import sqlite_checks as checks
 from mediakeep.catalogs import sqlite_numbers as numbers
-from mediakeep.catalogs import sqlite_sharing as sharing
-from mediakeep.catalogs.sqlite_file import SqliteFile
-from mediakeep.catalogs.sqlite_reaping import Reaper, process
-from mediakeep.catalogs.sqlite_schema import (
-    ENTRIES,
-    LEASED,
-    MIGRATIONS,
-    SCHEMA,
-    VERSION,
+from mediakeep.catalogs import sqlite_variants as variants
+from mediakeep.catalogs.contents import share_out
+from mediakeep.catalogs.rows import (
+    HISTORY_SECONDS,
     bytes_of,
     entry_of,
     meta_and_types,
+    names_below,
     place_of,
+    process,
     receipts_of,
     ref_of,
-    said_of,
 )
+from mediakeep.catalogs.sqlite_file import SqliteFile
+from mediakeep.catalogs.sqlite_reaping import Reaper
+from mediakeep.catalogs.sqlite_schema import ENTRIES, LEASED, MIGRATIONS, SCHEMA, VERSION
 from mediakeep.clocks import Clock, clock_since_boot
 from mediakeep.errors import UnknownRef
 from mediakeep.model import (
-    CleanupPolicy,
     Entry,
     Limits,
     Receipt,
     Stats,
 )
-
-HISTORY_SECONDS = 7 * 86_400.0
-"""How long the journal goes back, and with it why a ref is dead."""
 
 PAGE = 500
 """Rows that are read at a time, so that no reader holds the write-ahead log for long."""
@@ -113,13 +109,38 @@ class SqliteCatalog(Catalog):
         limits: Limits | None = None,
         is_there: IsThere | None = None,
     ) -> str:
+        of_one = None if is_there is None else lambda key, _: is_there(key)
+        return self._add((new,), ttl, limits, of_one)[0]
+
+    def add_many(
+        self,
+        new: Sequence[Registration],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+        is_there: HasBytes | None = None,
+    ) -> list[str]:
+        if is_there is not None:
+            # Nobody shall wait for his turn to write while the bytes of many are looked at.
+            is_there = _asked_once(is_there)
+            with self._file.read() as db:
+                beginnings.twins(db, new, limits, is_there)
+        return self._add(new, ttl, limits, is_there)
+
+    def _add(
+        self,
+        new: Sequence[Registration],
+        ttl: float | None,
+        limits: Limits | None,
+        is_there: HasBytes | None,
+    ) -> list[str]:
         with self._file.write() as db:
             if is_there is not None:
-                by_scope = limits is not None and limits.max_scope_bytes is not None
-                twin = sharing.twin(db, new, new.scope if by_scope else None, is_there)
-                new = new if twin is None else replace(new, location=twin)
-            self._write(db, new, ttl, limits)
-        return new.location
+                twins = beginnings.twins(db, new, limits, is_there)
+                locations = share_out(new, limits, twins)
+                new = [replace(it, location=to) for it, to in zip(new, locations, strict=True)]
+            beginnings.write(db, new, self._clock(), ttl, limits)
+        return [it.location for it in new]
 
     def register(
         self,
@@ -129,13 +150,27 @@ class SqliteCatalog(Catalog):
         ttl: float | None = None,
         limits: Limits | None = None,
     ) -> None:
-        locks = self._file.locks
-        with self._file.wrapping():
-            locks.hold(location, self._file.timeout)
-        try:
-            self.add(check(), ttl=ttl, limits=limits)
-        finally:
-            locks.drop(location)
+        self.register_many((location,), lambda: (check(),), ttl=ttl, limits=limits)
+
+    def register_many(
+        self,
+        locations: Sequence[str],
+        check: Callable[[], Sequence[Registration]],
+        *,
+        ttl: float | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        with self._file.holding(locations):
+            self._add(check(), ttl, limits, None)
+
+    def restore(self, refs: Sequence[Registration], *, owned: bool) -> int:
+        location = location_of(refs)
+        # A file that is condemned may be restored, but not while it is being deleted.
+        with (
+            self._file.holding((location,) if os.path.isabs(location) else ()),
+            self._file.write() as db,
+        ):
+            return beginnings.restore(db, refs, owned=owned)
 
     def share(
         self,
@@ -148,61 +183,7 @@ class SqliteCatalog(Catalog):
     ) -> None:
         with self._file.write() as db:
             new = replace(self._get(db, ref), ref=new_ref, scope=scope)
-            self._write(db, new, ttl, limits)
-
-    def _write(
-        self, db: sqlite3.Connection, new: Registration, ttl: float | None, limits: Limits | None
-    ) -> None:
-        before = None if limits is None else numbers.use(db)
-        now = self._clock()
-        ((location_id,),) = db.execute(
-            """
-            INSERT INTO locations (location, owned, size, sha256) VALUES (?, ?, ?, ?)
-            ON CONFLICT (location) DO UPDATE SET
-                owned = CASE WHEN EXISTS (SELECT 1 FROM refs WHERE location_id = id)
-                             THEN min(owned, excluded.owned) ELSE excluded.owned END,
-                size = excluded.size,
-                sha256 = CASE excluded.sha256 WHEN '' THEN sha256 ELSE excluded.sha256 END,
-                condemned = NULL, attempts = 0, error = '',
-                variant_of = NULL, variant = ''
-            RETURNING id
-            """,
-            (
-                os.fsencode(new.location),
-                new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP,
-                new.size,
-                new.sha256,
-            ),
-        ).fetchall()
-        path = None if new.given in (None, new.location) else os.fsencode(str(new.given))
-        db.execute(
-            "INSERT INTO refs VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                bytes_of(new.ref),
-                location_id,
-                new.scope,
-                path,
-                said_of(new),
-                now,
-                None if ttl is None else now + ttl,
-            ),
-        )
-        if limits is not None and before is not None:
-            check_room(limits, before, numbers.use(db))
-            if limits.max_scope_bytes is not None:
-                self._check_scope_room(db, new, location_id, limits)
-
-    def _check_scope_room(
-        self, db: sqlite3.Connection, new: Registration, location_id: int, limits: Limits
-    ) -> None:
-        (size,) = db.execute(
-            "SELECT sum(size) FROM locations WHERE id IN (SELECT location_id FROM refs WHERE scope = ?)",
-            (new.scope,),
-        ).fetchone()
-        (here,) = db.execute(
-            "SELECT count(*) FROM refs WHERE location_id = ? AND scope = ?", (location_id, new.scope)
-        ).fetchone()
-        check_scope_room(limits, new.scope, size, new.size if here == 1 else 0)
+            beginnings.write(db, (new,), self._clock(), ttl, limits)
 
     # -- look-ups
 
@@ -233,7 +214,9 @@ class SqliteCatalog(Catalog):
         )
 
     def _dead(self, db: sqlite3.Connection, ref: str, key: bytes) -> UnknownRef:
-        row = db.execute("SELECT what, scope FROM history WHERE ref = ?", (key,)).fetchone()
+        row = db.execute(
+            "SELECT what, scope FROM history WHERE ref = ? ORDER BY id DESC LIMIT 1", (key,)
+        ).fetchone()
         return UnknownRef(ref) if row is None else Why(row[0]).error(ref, row[1])
 
     def knows(self, location: str) -> bool:
@@ -248,7 +231,7 @@ class SqliteCatalog(Catalog):
             row = db.execute(sql, {"ref": key, **self._now()}).fetchone()
             if row is None:
                 raise self._dead(db, ref, key)
-            return entry_of(row)
+            return entry_of(ref, row[1:])
 
     def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
         if scope is None:
@@ -256,7 +239,7 @@ class SqliteCatalog(Catalog):
             return
         yield from self._entries(scope, scope + "\0")
         if nested:
-            yield from self._entries(*_nested(scope))
+            yield from self._entries(*names_below(scope))
 
     def _entries(self, first: str, end: str | None) -> Iterator[Entry]:
         """Yield the entries of the scopes from `first` up to, not including, `end`."""
@@ -271,7 +254,7 @@ class SqliteCatalog(Catalog):
             values = {"scope": scope, "stored_at": stored_at, "ref": ref, "end": end, **self._now()}
             with self._file.read() as db:
                 rows = db.execute(sql, values).fetchall()
-            yield from map(entry_of, rows)
+            yield from (entry_of(ref_of(row[0]), row[1:]) for row in rows)
             if len(rows) < PAGE:
                 return
             after = (rows[-1][1], rows[-1][7], rows[-1][0])
@@ -304,7 +287,7 @@ class SqliteCatalog(Catalog):
     def release_scope(self, scope: str, *, nested: bool = False, refuse_leased: bool = False) -> Ended:
         where, values = "scope = :scope", {"scope": scope}
         if nested:
-            first, end = _nested(scope)
+            first, end = names_below(scope)
             where, values = (
                 "(scope = :scope OR (scope >= :first AND scope < :end))",
                 {"scope": scope, "first": first, "end": end},
@@ -388,7 +371,7 @@ class SqliteCatalog(Catalog):
         note([(n, ref, scope, *places[at][:2]) for n, (ref, scope, at) in enumerate(rows, line + 1)])
         last_lines = {location_id: line + i for i, (_, _, location_id) in enumerate(rows, 1)}
         last_refs = {location_id: (ref, scope) for ref, scope, location_id in rows}
-        variants = sharing.condemn_variants(db, last_refs, line + len(rows) + 1, note)
+        doomed = variants.condemn_variants(db, last_refs, line + len(rows) + 1, note)
         waiting = db.execute(
             f"""
             UPDATE locations SET condemned = json_extract(last.value, '$[1]')
@@ -410,12 +393,12 @@ class SqliteCatalog(Catalog):
             )
         if line and oldest < now - self._history_seconds:
             self._shorten_history(db, now)
-        files = dict(variants)
+        files = dict(doomed)
         for _, _, location_id in rows:
             location, size, owned = places[location_id]
             files.setdefault(os.fsdecode(location), EndedFile(size, bool(owned))).refs += 1
         condemned = [os.fsdecode(location) for location, owned in waiting if owned]
-        condemned.extend(variants)
+        condemned.extend(doomed)
         return Ended(len(rows), condemned, files)
 
     def _shorten_history(self, db: sqlite3.Connection, now: float) -> None:
@@ -461,17 +444,17 @@ class SqliteCatalog(Catalog):
     def variant(self, ref: str, name: str) -> str | None:
         with self._file.read() as db:
             self._get(db, ref)
-            return sharing.variant(db, bytes_of(ref), name)
+            return variants.variant(db, bytes_of(ref), name)
 
     def add_variant(
         self, ref: str, name: str, key: str, size: int, sha256: str, *, limits: Limits | None = None
     ) -> str:
         with self._file.write() as db:
             self._get(db, ref)
-            there = sharing.variant(db, bytes_of(ref), name)
+            there = variants.variant(db, bytes_of(ref), name)
             if there is None:
                 before = numbers.use(db)
-                sharing.add_variant(db, bytes_of(ref), name, key, size, sha256)
+                variants.add_variant(db, bytes_of(ref), name, key, size, sha256)
                 if limits is not None:
                     check_room(limits, before, numbers.use(db))
             return there or key
@@ -552,7 +535,7 @@ class SqliteCatalog(Catalog):
                 return
         if scope is not None:
             where += " AND (scope = :scope OR (scope >= :first AND scope < :end))"
-            first, end = _nested(scope)
+            first, end = names_below(scope)
             values |= {"scope": scope, "first": first, "end": end}
         sql = f"SELECT * FROM history WHERE id > :after{where} ORDER BY id LIMIT {PAGE}"
         after = -1
@@ -637,10 +620,15 @@ class SqliteCatalog(Catalog):
         self._file.close()
 
 
-def _nested(scope: str) -> tuple[str, str]:
-    """Return the first name below `scope`, and the first after all of these."""
-    prefix = below(scope)
-    return prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
+def _asked_once(is_there: HasBytes) -> HasBytes:
+    answers: dict[str, bool] = {}
+
+    def ask(key: str, new: Registration) -> bool:
+        if key not in answers:
+            answers[key] = is_there(key, new)
+        return answers[key]
+
+    return ask
 
 
 def _due(now: float, max_age: float | None) -> Iterator[tuple[str, float]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mediakeep.catalogs import Fault
-from mediakeep.catalogs.sqlite_schema import ref_of
+from mediakeep.catalogs.rows import ref_of
 
 NAMED = 1000
 """How many rows of one fault are named."""

@@ -12,8 +12,8 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from mediakeep.catalogs.lockfile import (
     LockFile,
@@ -225,6 +225,14 @@ class SqliteFile:
             self.give_back(connection)
 
     # -- writing
+
+    @contextmanager
+    def holding(self, locations: Iterable[str]) -> Iterator[None]:
+        """Keep every other thread and process off `locations` while the block runs."""
+        with ExitStack() as held:
+            with self.wrapping():
+                held.enter_context(self.locks.holding(locations, self.timeout))
+            yield
 
     @contextmanager
     def write(self, *, lazily: bool = False) -> Iterator[sqlite3.Connection]:

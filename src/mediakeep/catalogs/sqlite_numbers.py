@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any
 
 from mediakeep.catalogs import NAMED_FAILURES, Use
-from mediakeep.catalogs.sqlite_schema import time_of
+from mediakeep.catalogs.rows import time_of
 from mediakeep.model import FailedDeletion, ScopeStats, Stats
 
 _LOCATIONS = """

@@ -1,15 +1,14 @@
 """Deleting the bytes of condemned locations, and forgetting them, in batches."""
 
-import functools
 import json
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
 
 from mediakeep.catalogs import Reaped
+from mediakeep.catalogs.rows import process
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_schema import LEASED
 from mediakeep.clocks import Clock
@@ -129,13 +128,3 @@ class Reaper:
             if failed:
                 db.executemany(_NOTE_FAILED, [{**it, **line} for it in failed])
                 db.executemany(_COUNT, failed)
-
-
-def process() -> str:
-    """Return the name of this process for the journal."""
-    return f"process {os.getpid()} on {_node()}"
-
-
-@functools.cache
-def _node() -> str:
-    return platform.node() or "this machine"

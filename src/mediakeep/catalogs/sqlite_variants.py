@@ -1,4 +1,4 @@
-"""Blobs that more than one ref shares, and blobs made from others, in an SQLite catalog."""
+"""Blobs made from others, in an SQLite catalog."""
 
 import json
 import os
@@ -6,16 +6,8 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
-from mediakeep.catalogs import EndedFile, Registration
-from mediakeep.model import CleanupPolicy
+from mediakeep.catalogs import EndedFile
 
-# The plus keeps SQLite from putting the value into substr(), which is then no longer the index.
-_TWINS = """
-    SELECT location FROM locations
-    WHERE substr(sha256, 1, 16) = substr(:sha256, 1, 16) AND sha256 <> '' AND +sha256 = :sha256
-        AND size = :size AND owned = :owned AND condemned IS NULL AND variant_of IS NULL
-        AND EXISTS (SELECT 1 FROM refs WHERE location_id = id AND (:scope IS NULL OR scope = :scope))
-"""
 _VARIANT = """
     SELECT location FROM locations
     WHERE variant_of = (SELECT location_id FROM refs WHERE ref = ?) AND variant = ? AND condemned IS NULL
@@ -29,20 +21,6 @@ _VARIANTS_OF_ENDED = """
     WHERE variant_of IN (SELECT value FROM json_each(?)) AND condemned IS NULL
         AND NOT EXISTS (SELECT 1 FROM refs WHERE location_id IN (locations.id, variant_of))
 """
-
-
-def twin(
-    db: sqlite3.Connection, new: Registration, scope: str | None, is_there: Callable[[str], bool]
-) -> str | None:
-    """Return a live blob with the bytes of `new`, named in `scope` unless that is None."""
-    values = {
-        "sha256": new.sha256,
-        "size": new.size,
-        "owned": new.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP,
-        "scope": scope,
-    }
-    found = (os.fsdecode(location) for (location,) in db.execute(_TWINS, values).fetchall())
-    return next(filter(is_there, found), None)
 
 
 def variant(db: sqlite3.Connection, ref: bytes, name: str) -> str | None:
