@@ -14,7 +14,7 @@ import psycopg
 NOBODY = 65534
 """PostgreSQL refuses to run as root, so as root it is run as nobody."""
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 120.0
 
 SETTINGS = """
 listen_addresses = '127.0.0.1'

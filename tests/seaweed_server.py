@@ -16,7 +16,7 @@ from typing import Self
 
 KEY, SECRET = "test-access-key", "test-secret-key"
 BUCKET = "media"
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 
 
 class Seaweed:

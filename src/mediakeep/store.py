@@ -747,7 +747,11 @@ class MediaStore:
                     self._blobs.delete(location)
 
             try:
-                reaped = self._catalog.reap(delete, locations)
+                reaped = self._catalog.reap(
+                    delete,
+                    locations,
+                    delete_many=self._blobs.delete_many if self._blobs.deletes_many else None,
+                )
             except CatalogError as error:
                 # The refs have ended, so this is no longer the time to raise.
                 logger.warning("what is condemned is left to the next sweep: %s", error)

@@ -9,7 +9,7 @@ pytest collects the inherited `test_…` methods. Nothing here needs pytest itse
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -694,6 +694,33 @@ class CatalogContract:
                 assert catalog.stats().failed == (failure,)
             assert catalog.reap(lambda _: None).deleted == 1
             assert catalog.stats().failed == ()
+
+    def test_what_is_deleted_together_fails_for_itself(self) -> None:
+        with self._opened() as (catalog, _):
+            for i in range(4):
+                catalog.add(_blob(f"5f/{i}", "s"))
+            catalog.release(_add(catalog, "/m/f"))
+            stuck = PermissionError(13, "Permission denied")
+            deleted: list[str] = []
+
+            def delete(name: str) -> None:
+                deleted.append(name)
+                if name == "5f/2":
+                    raise stuck
+
+            def delete_many(names: Sequence[str]) -> dict[str, OSError]:
+                assert not any(name.startswith("/") for name in names)
+                deleted.extend(names)
+                return {"5f/2": stuck} if "5f/2" in names else {}
+
+            condemned = catalog.release_scope("s").condemned
+            assert sorted(condemned) == [f"5f/{i}" for i in range(4)]
+            reaped = catalog.reap(delete, delete_many=delete_many)
+            assert (reaped.deleted, reaped.freed) == (4, 13)
+            assert [(it.location, it.attempts) for it in reaped.failed] == [("5f/2", 1)]
+            assert sorted(deleted) == ["/m/f", *sorted(condemned)]
+            assert [name for name, _ in catalog.condemned()] == ["5f/2"]
+            assert [it.location for it in catalog.stats().failed] == ["5f/2"]
 
     def test_a_registration_revives_what_is_condemned(self) -> None:
         with self._opened() as (catalog, _):

@@ -142,6 +142,11 @@ class Blobs(ABC):
     def delete(self, key: str) -> None:
         """Delete the bytes; no error if they are gone, `OSError` if they cannot be deleted."""
 
+    @property
+    def deletes_many(self) -> bool:
+        """Whether `delete_many` takes about as long as one `delete`."""
+        return False
+
     def delete_many(self, keys: Sequence[str]) -> dict[str, OSError]:
         """Delete the bytes of all `keys`; return what could not be deleted, and why."""
         failed: dict[str, OSError] = {}

@@ -298,6 +298,10 @@ class ObjectBlobs(Blobs):
             self._remote.delete([key])
             self._cache.drop(key)
 
+    @property
+    def deletes_many(self) -> bool:
+        return True
+
     def delete_many(self, keys: Sequence[str]) -> dict[str, OSError]:
         """Delete the bytes of all `keys`, a thousand in one request; return what failed, and why."""
         doomed = [key for key in keys if not key.startswith(_KEPT)]

@@ -9,7 +9,7 @@ and then sees what it did.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +30,7 @@ from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Receipt, S
 __all__ = [
     "Catalog",
     "Clock",
+    "DeleteMany",
     "Ended",
     "EndedFile",
     "Fault",
@@ -155,6 +156,10 @@ HasBytes = Callable[[str, Registration], bool]
 
 ORDER_SECONDS = 1e-6
 """How much younger each ref of a batch is than the one before it, so that they stay in order."""
+
+
+DeleteMany = Callable[[Sequence[str]], Mapping[str, OSError]]
+"""Deletes the bytes of many keys; returns which could not be deleted, and why."""
 
 
 class Catalog(ABC):
@@ -313,12 +318,19 @@ class Catalog(ABC):
         """Return how many refs `expire` would end, all in all."""
 
     @abstractmethod
-    def reap(self, delete: Callable[[str], None], locations: Iterable[str] | None = None) -> Reaped:
+    def reap(
+        self,
+        delete: Callable[[str], None],
+        locations: Iterable[str] | None = None,
+        *,
+        delete_many: DeleteMany | None = None,
+    ) -> Reaped:
         """Delete the bytes of condemned locations without a live lease, and forget them.
 
         For each one `delete(location)` is called under that location's own lock. If it raises
-        `OSError` the location stays condemned and the failure is written down. A location that somebody
-        else is deleting or registering right now is left to them. None for `locations` means all.
+        `OSError` the location stays condemned and the failure is written down. With `delete_many` that
+        may be called with many blobs instead. A location that somebody else is deleting or registering
+        right now is left to them. None for `locations` means all.
         """
 
     @abstractmethod

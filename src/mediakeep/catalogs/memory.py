@@ -14,6 +14,7 @@ from mediakeep.catalogs import (
     ORDER_SECONDS,
     Catalog,
     Clock,
+    DeleteMany,
     Ended,
     EndedFile,
     Fault,
@@ -517,7 +518,13 @@ class MemoryCatalog(Catalog):
 
     # -- deletions
 
-    def reap(self, delete: Callable[[str], None], locations: Iterable[str] | None = None) -> Reaped:
+    def reap(
+        self,
+        delete: Callable[[str], None],
+        locations: Iterable[str] | None = None,
+        *,
+        delete_many: DeleteMany | None = None,
+    ) -> Reaped:
         reaped = Reaped()
         if locations is None:
             with self._lock:

@@ -18,6 +18,7 @@ from typing import Any
 
 from mediakeep.catalogs import (
     Catalog,
+    DeleteMany,
     Ended,
     Fault,
     HasBytes,
@@ -31,6 +32,7 @@ from mediakeep.catalogs import (
 from mediakeep.catalogs import postgres_checks as checks
 from mediakeep.catalogs import postgres_journal as journal
 from mediakeep.catalogs import postgres_numbers as numbers
+from mediakeep.catalogs.deletion import Deletion
 from mediakeep.catalogs.postgres_batches import Batches
 from mediakeep.catalogs.postgres_beginnings import Beginnings, check_scope
 from mediakeep.catalogs.postgres_database import Connection, Database, T, UniqueViolation
@@ -418,10 +420,17 @@ class PostgresCatalog(Catalog):
 
     # -- deletions
 
-    def reap(self, delete: Callable[[str], None], locations: Iterable[str] | None = None) -> Reaped:
+    def reap(
+        self,
+        delete: Callable[[str], None],
+        locations: Iterable[str] | None = None,
+        *,
+        delete_many: DeleteMany | None = None,
+    ) -> Reaped:
         if locations is None:
             locations = (name for name, _, _ in self._reading.waiting(self._now))
-        return Reaper(self._database, self._host, self._clock, delete).reap(iter(locations))
+        deletion = Deletion(delete, delete_many)
+        return Reaper(self._database, self._host, self._clock, deletion).reap(iter(locations))
 
     def condemned(self) -> Iterator[tuple[str, int]]:
         return ((name, size) for name, size, owned in self._reading.waiting(self._now) if owned)

@@ -1,12 +1,12 @@
 """Deleting the bytes of condemned locations, and forgetting them, in batches."""
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 from mediakeep.catalogs import Reaped
+from mediakeep.catalogs.deletion import Deletion
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_hosts import host_of, name_of
 from mediakeep.catalogs.postgres_locks import key_of
@@ -71,16 +71,14 @@ class Reaper:
         database: the catalog's database.
         host: whose paths may be deleted here, besides blobs.
         clock: if the database's own is not to be used.
-        delete: deletes the bytes of a location.
+        deletion: what deletes bytes.
     """
 
-    def __init__(
-        self, database: Database, host: str, clock: Clock | None, delete: Callable[[str], None]
-    ) -> None:
+    def __init__(self, database: Database, host: str, clock: Clock | None, deletion: Deletion) -> None:
         self._database = database
         self._host = host
         self._clock = clock
-        self._delete = delete
+        self._deletion = deletion
         self._reaped = Reaped()
 
     def reap(self, names: Iterator[str]) -> Reaped:
@@ -117,14 +115,9 @@ class Reaper:
         rows = run(_CONDEMNED, {"names": list(columns[0]), "hosts": list(columns[1])})
         done: list[tuple[int, int]] = []
         failed: list[tuple[int, int, str]] = []
-        until = time.monotonic() + BATCH_SECONDS
-        while rows and (time.monotonic() < until or not (done or failed)):
-            location, location_id, size, condemned, attempts, owned = rows.pop()
-            name = os.fsdecode(location)
-            try:
-                if owned:
-                    self._delete(name)
-            except OSError as error:
+        for row, name, error in self._deletion.run(rows, BATCH_SECONDS):
+            _, location_id, size, condemned, attempts, owned = row
+            if error is not None:
                 reason = _printable(error.strerror or str(error))
                 reaped.failed.append(FailedDeletion(name, reason, attempts + 1))
                 failed.append((location_id, condemned, reason))

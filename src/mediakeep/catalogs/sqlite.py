@@ -16,6 +16,7 @@ from typing import Any
 
 from mediakeep.catalogs import (
     Catalog,
+    DeleteMany,
     Ended,
     EndedFile,
     Fault,
@@ -35,6 +36,7 @@ from mediakeep.catalogs import sqlite_checks as checks
 from mediakeep.catalogs import sqlite_numbers as numbers
 from mediakeep.catalogs import sqlite_variants as variants
 from mediakeep.catalogs.contents import share_out
+from mediakeep.catalogs.deletion import Deletion
 from mediakeep.catalogs.rows import (
     HISTORY_SECONDS,
     bytes_of,
@@ -415,10 +417,17 @@ class SqliteCatalog(Catalog):
 
     # -- deletions
 
-    def reap(self, delete: Callable[[str], None], locations: Iterable[str] | None = None) -> Reaped:
+    def reap(
+        self,
+        delete: Callable[[str], None],
+        locations: Iterable[str] | None = None,
+        *,
+        delete_many: DeleteMany | None = None,
+    ) -> Reaped:
         if locations is None:
             locations = (name for name, _, _ in self._waiting())
-        return Reaper(self._file, self._clock, self._now).reap(delete, iter(locations))
+        deletion = Deletion(delete, delete_many)
+        return Reaper(self._file, self._clock, self._now, deletion).reap(iter(locations))
 
     def condemned(self) -> Iterator[tuple[str, int]]:
         return ((name, size) for name, size, owned in self._waiting() if owned)

@@ -2,12 +2,12 @@
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
 
 from mediakeep.catalogs import Reaped
+from mediakeep.catalogs.deletion import Deletion, Row
 from mediakeep.catalogs.rows import process
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_schema import LEASED
@@ -51,21 +51,29 @@ class Reaper:
         file: the catalog's file.
         clock: the time of day, for the journal.
         now: gives the parameters of `LEASED`.
+        deletion: what deletes bytes.
     """
 
-    def __init__(self, file: SqliteFile, clock: Clock, now: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        file: SqliteFile,
+        clock: Clock,
+        now: Callable[[], dict[str, Any]],
+        deletion: Deletion,
+    ) -> None:
         self._file = file
         self._clock = clock
         self._now = now
+        self._deletion = deletion
         self._reaped = Reaped()
 
-    def reap(self, delete: Callable[[str], None], names: Iterator[str]) -> Reaped:
-        """Call `delete` for each of the locations that is condemned and unleased."""
+    def reap(self, names: Iterator[str]) -> Reaped:
+        """Delete those of the locations that are condemned and unleased."""
         for name in names:
-            self._batch(name, names, delete)
+            self._batch(name, names)
         return self._reaped
 
-    def _batch(self, first: str, more: Iterator[str], delete: Callable[[str], None]) -> None:
+    def _batch(self, first: str, more: Iterator[str]) -> None:
         locks = self._file.locks
         held: list[str] = []
         done: list[tuple[int, int]] = []
@@ -73,9 +81,8 @@ class Reaper:
         try:
             held.extend(filter(locks.try_hold, chain((first,), islice(more, BATCH - 1))))
             left = self._condemned(held)
-            until = time.monotonic() + BATCH_SECONDS
-            while left and time.monotonic() < until:
-                self._one(left.pop(), delete, done, failed)
+            for row, name, error in self._deletion.run(left, BATCH_SECONDS):
+                self._note(row, name, error, done, failed)
         finally:
             try:
                 self._forget(done, failed)
@@ -83,7 +90,7 @@ class Reaper:
                 for name in held:
                     locks.drop(name)
         for row in left:  # those that were not reached, one by one: deleting is slow here
-            self._batch(os.fsdecode(row[0]), iter(()), delete)
+            self._batch(os.fsdecode(row[0]), iter(()))
 
     def _condemned(self, names: list[str]) -> list[Any]:
         """Return the rows of those locations that are condemned and unleased."""
@@ -92,19 +99,16 @@ class Reaper:
         with self._file.read() as db:
             return db.execute(f"{_CONDEMNED} ({marks})", {**values, **self._now()}).fetchall()
 
-    def _one(
+    def _note(
         self,
-        row: tuple[Any, ...],
-        delete: Callable[[str], None],
+        row: Row,
+        name: str,
+        error: OSError | None,
         done: list[tuple[int, int]],
         failed: list[dict[str, Any]],
     ) -> None:
-        location, location_id, size, condemned, attempts, owned = row
-        name = os.fsdecode(location)
-        try:
-            if owned:
-                delete(name)
-        except OSError as error:
+        _, location_id, size, condemned, attempts, owned = row
+        if error is not None:
             reason = error.strerror or str(error)
             self._reaped.failed.append(FailedDeletion(name, reason, attempts + 1))
             failed.append({"id": location_id, "condemned": condemned, "error": reason})
