@@ -1,4 +1,4 @@
-"""The command on stores that are no folder: books in PostgreSQL, bytes in a bucket."""
+"""The command on stores that are no folder: books in PostgreSQL, bytes in a bucket; and moving."""
 
 import itertools
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from mediakeep import MediaMeta, open_store
+from mediakeep import MediaMeta, MediaStore, open_store
 from postgres_server import PostgresServer
 from seaweed_server import BUCKET, Seaweed
 from test_cli import (
@@ -20,6 +20,7 @@ from test_cli import (
     fixture_place,  # noqa: F401
     fixture_run,  # noqa: F401
     fixture_tmp_path,  # noqa: F401
+    on_terminal,
     real,
 )
 
@@ -171,11 +172,12 @@ def test_what_is_no_store_is_refused(run: Run, code: int, arguments: list[str], 
     assert words in done.err
 
 
-@pytest.mark.parametrize("verb", ["ls", "stats", "migrate"])
+@pytest.mark.parametrize("verb", ["ls", "stats", "migrate", "copy"])
 def test_a_password_is_never_shown(
     run: Run, fleet: dict[str, object], tmp_path: Path, verb: str
 ) -> None:
     host = os.environ["MEDIAKEEP_STORE"].removeprefix("postgresql://keeper@")
+    schema = os.environ["MEDIAKEEP_SCHEMA"]
     for address, is_one in (
         (f"postgresql://keeper:{SECRET}@{host}", True),
         (f"postgresql://keeper@{host}?sslpassword={SECRET}", True),
@@ -186,12 +188,20 @@ def test_a_password_is_never_shown(
         (f"postgresq://keeper:{SECRET}@{host}", False),
     ):
         blobs = str(tmp_path / "shared")
-        dones = [
-            run(verb, "--store", address, "--blobs", blobs),
-            run(verb, "--store", address, "--blobs", f"s3://key:{SECRET}@bucket/x"),
-            run("--json", verb, "--store", address, "--blobs", f"ftp://key:{SECRET}@bucket/x"),
-        ]
-        assert is_one or all(it.code for it in dones)
+        if verb == "copy":
+            to = ("--to", tmp_path / "new")
+            dones = [
+                run("copy", "--from", address, "--from-blobs", blobs, "--from-schema", schema, *to),
+                run("copy", "--from", address, "--from-blobs", f"http://{SECRET}:b@c/x", *to),
+                run("copy", "--from", tmp_path, "--to", address, "--to-blobs", f"s3://a:{SECRET}@b/c"),
+            ]
+        else:
+            dones = [
+                run(verb, "--store", address, "--blobs", blobs),
+                run(verb, "--store", address, "--blobs", f"s3://key:{SECRET}@bucket/x"),
+                run("--json", verb, "--store", address, "--blobs", f"ftp://key:{SECRET}@bucket/x"),
+            ]
+            assert is_one or all(it.code for it in dones)
         for done in dones:
             assert SECRET not in done.out + done.err
             assert "a bug" not in done.err
@@ -256,3 +266,68 @@ def test_a_folder_needs_no_migration(run: Run, place: Path) -> None:
     open_store(place).close()
     assert "by itself" in run("migrate").out
     assert run("migrate", "--json").json["migrated"] is False
+
+
+# -- copy
+
+
+def filled(place: Path) -> MediaStore:
+    store = open_store(place, fsync=False)
+    for number in range(30):
+        store.put(f"file {number}".encode(), MediaMeta(f"{number}.txt"), "chat:1")
+    return store
+
+
+def to_fleet() -> list[str]:
+    return [
+        *("--to", os.environ["MEDIAKEEP_STORE"], "--to-blobs", os.environ["MEDIAKEEP_BLOBS"]),
+        *("--to-schema", os.environ["MEDIAKEEP_SCHEMA"]),
+    ]
+
+
+def test_copy_moves_a_folder_to_a_fleet(run: Run, fleet: dict[str, object], place: Path) -> None:
+    with filled(place) as old:
+        refs = [it.ref for it in old.entries()]
+        done = run("copy", "--from", place, *to_fleet())
+        assert done.out == "copied 30 refs with 30 files (200 B): 0 there already, 0 ended, 0 failed\n"
+        assert (done.code, done.err) == (0, "")
+        old.release(refs[0])
+        again = run("copy", "--from", place, *to_fleet(), "--json").json
+        assert (again["refs"], again["there"], again["ended"]) == (0, 29, 1)
+        assert again["to"].startswith("postgresql://")
+    with open_store(**fleet) as new:
+        assert [it.ref for it in new.entries()] == refs[1:]
+
+
+def test_copy_names_what_could_not_be_copied(run: Run, place: Path, tmp_path: Path) -> None:
+    with filled(place) as old:
+        ref = next(old.entries()).ref
+        old.resolve(ref).unlink()
+    done = run("copy", "--from", place, "--to", tmp_path / "new")
+    assert_one_complaint(done, 1)
+    assert ref in done.err
+    assert "29 refs" in done.out
+
+
+def test_a_dry_copy_makes_no_store(run: Run, place: Path, tmp_path: Path) -> None:
+    filled(place).close()
+    open_store(tmp_path / "new").close()
+    done = run("copy", "--from", place, "--to", tmp_path / "new", "--dry-run")
+    assert done.out.startswith("would copy 30 refs with 30 files")
+    assert run("--store", tmp_path / "new", "ls").out == ""
+    assert run("copy", "--from", place, "--to", tmp_path / "newer", "--dry-run").out == done.out
+    assert not (tmp_path / "newer").exists()
+
+
+def test_copy_needs_a_source_that_is_there(run: Run, tmp_path: Path) -> None:
+    assert_one_complaint(run("copy", "--from", tmp_path / "none", "--to", tmp_path / "new"), 1)
+    assert not (tmp_path / "new").exists()
+    assert_one_complaint(run("copy", "--from", tmp_path / "none"), 2)
+
+
+def test_copy_shows_a_bar_on_a_terminal(place: Path, tmp_path: Path) -> None:
+    filled(place).close()
+    shown = on_terminal("copy", "--from", place, "--to", tmp_path / "new", only_stderr=True)
+    assert shown.code == 0
+    assert "copying refs" in shown.err
+    assert shown.out.startswith("copied 30 refs")

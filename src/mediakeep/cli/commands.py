@@ -5,6 +5,7 @@ import click
 from mediakeep import __version__
 from mediakeep.cli import PROGRAM
 from mediakeep.cli.checking import check
+from mediakeep.cli.copying import copy
 from mediakeep.cli.ending import release, sweep
 from mediakeep.cli.erasing import erase
 from mediakeep.cli.incoming import add, put
@@ -75,6 +76,6 @@ def completion(shell: str) -> None:
 
 for _command in (
     *(put, add, resolve, show, cat, export, ls, scopes),
-    *(release, erase, sweep, log, stats, check, migrate, completion),
+    *(release, erase, sweep, log, stats, check, copy, migrate, completion),
 ):
     command_line.add_command(_command)
