@@ -620,10 +620,13 @@ def test_a_dry_release_tells_the_fate_of_each_file(run: Run, tmp_path: Path, pla
     run("add", shared, "--own", "--scope", "other")
     plan = run("release", "t", "--dry-run", "--json").json
     assert len(plan["refs"]) == 4
-    assert plan["deleted"] == [{"path": str(owned), "size": 6}]
+    owned, borrowed, shared = (
+        {"path": str(it), "location": str(it)} for it in (owned, borrowed, shared)
+    )
+    assert plan["deleted"] == [{**owned, "size": 6}]
     assert plan["kept"] == [
-        {"path": str(shared), "size": 6, "why": "shared with 1 other ref"},
-        {"path": str(borrowed), "size": 6, "why": "borrowed"},
+        {**shared, "size": 6, "why": "shared with 1 other ref"},
+        {**borrowed, "size": 6, "why": "borrowed"},
     ]
 
 
@@ -720,7 +723,8 @@ def test_a_dry_sweep_counts_what_is_due(run: Run, place: Path) -> None:
 
 COMMANDS = (
     *("put", "add", "resolve", "show", "cat", "ls"),
-    *("scopes", "release", "erase", "sweep", "log", "stats", "check", "completion"),
+    *("scopes", "release", "erase", "sweep", "log", "stats", "check", "copy", "migrate"),
+    "completion",
 )
 READING = [
     ["resolve", NO_REF],

@@ -866,7 +866,7 @@ def test_no_verb_scans_a_table_that_grows(server, opened, ask, monkeypatch):
     assert catalog.variant(ref, "v") == "3f/v"
     number, _ = catalog.lease(ref, 60)
     catalog.renew([number], 60)
-    list(catalog.entries("t", nested=True))
+    list(catalog.entries("t", nested=True)), list(catalog.refs_at("/m/f"))
     catalog.release(ref)
     catalog.release_scope("s", refuse_leased=True)
     catalog.end_lease(number)

@@ -389,6 +389,25 @@ class CatalogContract:
             assert order == ["deleted"] + ["looked"] * 40
             assert (catalog.use(), catalog.stats().refs) == ((12, 12), 370)
 
+    def test_the_refs_of_a_location_are_told_whole_and_no_others(self) -> None:
+        with self._opened() as (catalog, clock):
+            assert list(catalog.refs_at("/m/f")) == []
+            first = _add(catalog, "/m/f", meta=self.BORROWED)
+            others = [new_ref() for _ in range(1100)]
+            for number, ref in enumerate(others):
+                catalog.share(first, ref, f"t:{number % 3}", ttl=number + 1)
+            _add(catalog, "/m/other")
+            found = list(catalog.refs_at("/m/f"))
+            assert [it.ref for it in found] == sorted([first, *others])
+            by_ref = {it.ref: it for it in found}
+            assert by_ref[first] == catalog.get(first)
+            last = by_ref[others[-1]]
+            assert (last.scope, last.expires_at) == ("t:1", clock.now + 1100)
+            catalog.release(first)
+            assert len(list(catalog.refs_at("/m/f"))) == 1100
+            catalog.release_scope("t", nested=True)
+            assert list(catalog.refs_at("/m/f")) == []
+
     # -- refs of another catalog
 
     def test_refs_are_restored_as_they_were(self) -> None:

@@ -405,6 +405,13 @@ class Catalog(ABC):
         """Yield the live refs, all of them or those of a scope, by scope and then by age."""
 
     @abstractmethod
+    def refs_at(self, location: str) -> Iterator[Registration]:
+        """Yield the live refs of a location, in the order of their names.
+
+        Those that start or end meanwhile may be among them or not.
+        """
+
+    @abstractmethod
     def scopes(self) -> list[str]:
         """Return the names of the scopes that have a live ref, sorted."""
 

@@ -379,6 +379,12 @@ class MemoryCatalog(Catalog):
                 except UnknownRef:  # ended since
                     continue
 
+    def refs_at(self, location: str) -> Iterator[Registration]:
+        with self._lock:
+            there = self._locations.get(location)
+            found = [self._refs[ref] for ref in sorted(there.refs)] if there is not None else []
+        yield from found
+
     def _put_in_order(self, scope: str) -> None:
         if scope in self._disordered:
             self._disordered.discard(scope)

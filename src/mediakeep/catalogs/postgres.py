@@ -356,6 +356,9 @@ class PostgresCatalog(Catalog):
         if nested:
             yield from self._reading.entries(*names_below(scope), self._now())
 
+    def refs_at(self, location: str) -> Iterator[Registration]:
+        return self._reading.refs_at(location)
+
     def scopes(self) -> list[str]:
         return self._reading.scopes()
 

@@ -41,6 +41,15 @@ def migrate(url: str, *, schema: str = SCHEMA, timeout: float = 3600.0) -> int:
         database.close()
 
 
+def version_of(url: str, *, schema: str = SCHEMA, timeout: float = 60.0) -> int:
+    """Return the version of the catalog at `url`, 0 if there is none; raises as `migrate` does."""
+    database = Database(url, schema, timeout=timeout, pool_size=1)
+    try:
+        return database.run(lambda connection, _: _version(database, connection))
+    finally:
+        database.close()
+
+
 def prepare(database: Database) -> None:
     """Make the tables if there are none, and refuse those that this version does not know."""
     found = database.run(lambda connection, _: _version(database, connection))

@@ -6,7 +6,7 @@ from typing import Any
 
 from mediakeep.catalogs import Place, Registration, Why
 from mediakeep.catalogs.postgres_database import Database
-from mediakeep.catalogs.postgres_hosts import SHARED
+from mediakeep.catalogs.postgres_hosts import SHARED, host_of, name_of
 from mediakeep.catalogs.postgres_schema import LEASED, NOW
 from mediakeep.catalogs.rows import bytes_of, entry_of, meta_and_types, place_of
 from mediakeep.errors import MediaElsewhere, UnknownRef
@@ -50,6 +50,15 @@ _PAGE = _ENTRIES.format(
 )
 _FROM = _PAGE.format(before_end="")
 _FROM_TO = _PAGE.format(before_end="AND r.scope < %(end)s")
+
+_REFS_AT = f"""
+    SELECT r.ref::text, {COLUMNS}
+    FROM mediakeep.refs r JOIN mediakeep.locations l ON l.id = r.location_id
+    WHERE r.location_id = (
+            SELECT id FROM mediakeep.locations WHERE location = %(name)s AND host = %(host)s
+        ) AND r.ref > %(after)s::uuid
+    ORDER BY r.ref LIMIT {PAGE}
+"""
 
 # One seek per scope, however many refs each of them has.
 _SCOPES = """
@@ -145,6 +154,17 @@ class Reading:
             if len(rows) < PAGE:
                 return
             after = (rows[-1][1], rows[-1][7], rows[-1][0])
+
+    def refs_at(self, location: str) -> Iterator[Registration]:
+        """Yield the live refs of a location as it is spoken of on this host."""
+        values = {"name": name_of(location)[0], "host": host_of(location, self._host)}
+        after = "00000000-0000-0000-0000-000000000000"
+        while True:
+            rows = self._database.rows(_REFS_AT, {**values, "after": after})
+            yield from (self.registration(f"media://{row[0]}", row[1:]) for row in rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
 
     def scopes(self) -> list[str]:
         """Return the scopes that have a live ref, sorted."""

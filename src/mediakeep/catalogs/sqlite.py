@@ -50,7 +50,7 @@ from mediakeep.catalogs.rows import (
 )
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_reaping import Reaper
-from mediakeep.catalogs.sqlite_schema import ENTRIES, LEASED, MIGRATIONS, SCHEMA, VERSION
+from mediakeep.catalogs.sqlite_schema import COLUMNS, ENTRIES, LEASED, MIGRATIONS, SCHEMA, VERSION
 from mediakeep.clocks import Clock, clock_since_boot
 from mediakeep.errors import UnknownRef
 from mediakeep.model import (
@@ -202,18 +202,12 @@ class SqliteCatalog(Catalog):
     def _get(self, db: sqlite3.Connection, ref: str) -> Registration:
         key = bytes_of(ref)
         row = db.execute(
-            "SELECT r.scope, l.location, r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at"
-            " FROM refs r JOIN locations l ON l.id = r.location_id WHERE r.ref = ?",
+            f"SELECT {COLUMNS} FROM refs r JOIN locations l ON l.id = r.location_id WHERE r.ref = ?",
             (key,),
         ).fetchone()
         if row is None:
             raise self._dead(db, ref, key)
-        scope, location, path, meta, size, sha256, stored_at, expires_at = row
-        location, given = place_of(location, path)
-        meta, declared, detected = meta_and_types(meta)
-        return Registration(
-            ref, scope, location, given, meta, size, sha256, declared, detected, stored_at, expires_at
-        )
+        return _registration(ref, row)
 
     def _dead(self, db: sqlite3.Connection, ref: str, key: bytes) -> UnknownRef:
         row = db.execute(
@@ -260,6 +254,21 @@ class SqliteCatalog(Catalog):
             if len(rows) < PAGE:
                 return
             after = (rows[-1][1], rows[-1][7], rows[-1][0])
+
+    def refs_at(self, location: str) -> Iterator[Registration]:
+        sql = (
+            f"SELECT r.ref, {COLUMNS} FROM refs r JOIN locations l ON l.id = r.location_id"
+            " WHERE r.location_id = (SELECT id FROM locations WHERE location = ?) AND r.ref > ?"
+            f" ORDER BY r.ref LIMIT {PAGE}"
+        )
+        after = b""
+        while True:
+            with self._file.read() as db:
+                rows = db.execute(sql, (os.fsencode(location), after)).fetchall()
+            yield from (_registration(ref_of(row[0]), row[1:]) for row in rows)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][0]
 
     def scopes(self) -> list[str]:
         # One seek per scope, however many refs each of them has.
@@ -645,3 +654,13 @@ def _due(now: float, max_age: float | None) -> Iterator[tuple[str, float]]:
     yield "expires_at < ?", now
     if max_age is not None:
         yield "expires_at IS NULL AND stored_at < ?", now - max_age
+
+
+def _registration(ref: str, row: tuple[Any, ...]) -> Registration:
+    """Return what a row of `COLUMNS` stands for."""
+    scope, location, path, meta, size, sha256, stored_at, expires_at = row
+    location, given = place_of(location, path)
+    meta, declared, detected = meta_and_types(meta)
+    return Registration(
+        ref, scope, location, given, meta, size, sha256, declared, detected, stored_at, expires_at
+    )

@@ -90,6 +90,10 @@ LEASED = """EXISTS (
         AND deadline >= :now AND boot = :boot
 )"""
 
+COLUMNS = """
+    r.scope, l.location, r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at
+"""
+
 # A page of refs first, then the counts: once for each of their locations, however many refs it has.
 ENTRIES = """
     WITH page AS (SELECT * FROM refs {where}),

@@ -83,6 +83,8 @@ def _explain(error: Exception) -> tuple[int, str]:
 
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRA:
         return REFUSED, f"the command line needs {error.name}: install mediakeep[cli]"
+    if isinstance(error, ImportError) and "mediakeep[" in str(error):
+        return REFUSED, str(error)
     if isinstance(error, OSError) and error.strerror:
         where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
         return REFUSED, f"{where}{error.strerror}"

@@ -32,7 +32,9 @@ MANY_FILES = 5000
 @takes_json
 @pass_settings
 def check(settings: Settings, *, fix: bool, deep: bool, force: bool, grace: timedelta) -> None:
-    """Compare the books of the store with what is on the disk.
+    """Compare the books of the store with what is really there.
+
+    On the disk, or in the bucket.
 
     One line for each thing that is not as it should be, then a sum. Nothing is changed without --fix;
     the store may be in use meanwhile. With --json the first 1,000 findings are listed, and all counted.
@@ -45,6 +47,7 @@ def check(settings: Settings, *, fix: bool, deep: bool, force: bool, grace: time
       temp       left by a writer that died             --fix removes it
       upload     parts of one that was cut off          --fix aborts it
       condemned  still waits to be deleted              --fix deletes it
+      upload     an upload that was cut off             --fix aborts it
       lease      of a process that died                 --fix forgets it
       books      the catalog contradicts itself         --fix puts it right
 

@@ -5,10 +5,12 @@ import click
 from mediakeep import __version__
 from mediakeep.cli import PROGRAM
 from mediakeep.cli.checking import check
+from mediakeep.cli.copying import copy
 from mediakeep.cli.ending import release, sweep
 from mediakeep.cli.erasing import erase
 from mediakeep.cli.incoming import add, put
 from mediakeep.cli.journal import log
+from mediakeep.cli.migrating import migrate
 from mediakeep.cli.options import takes_json, takes_store
 from mediakeep.cli.outgoing import cat, export, ls, resolve, scopes, show, stats
 
@@ -26,7 +28,7 @@ class _InOrder(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @takes_json
-@lambda command: takes_store(command, variable="MEDIAKEEP_STORE")
+@lambda command: takes_store(command, from_environment=True)
 @click.version_option(__version__, prog_name=PROGRAM)
 @click.pass_context
 def command_line(ctx: click.Context) -> None:
@@ -45,8 +47,9 @@ def command_line(ctx: click.Context) -> None:
       mediakeep log telegram:42                      tell what ended there, and why
       mediakeep check                                compare the books with the disk
 
-    The store is a folder: name it with --store or MEDIAKEEP_STORE, or take the one in your user data
-    directory. --store and --json can stand before a command and after it.
+    The store is a folder, or a PostgreSQL database whose --blobs are in a folder or a bucket: name it
+    with --store or MEDIAKEEP_STORE, or take the folder in your user data directory. --store, --blobs and
+    --json can stand before a command and after it.
 
     Exit codes: 0 done, 1 not found or refused, 2 wrong usage.
     """  # noqa: D301
@@ -73,6 +76,6 @@ def completion(shell: str) -> None:
 
 for _command in (
     *(put, add, resolve, show, cat, export, ls, scopes),
-    *(release, erase, sweep, log, stats, check, completion),
+    *(release, erase, sweep, log, stats, check, copy, migrate, completion),
 ):
     command_line.add_command(_command)

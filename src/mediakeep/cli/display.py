@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
     from mediakeep.model import Entry
+    from mediakeep.store import MediaStore
 
 HEADINGS = ("REF", "SIZE", "AGE", "EXPIRES", "REFS", "KEPT", "TYPE", "SCOPE", "NAME")
 
@@ -171,8 +172,27 @@ def _kept(entry: "Entry") -> str:
 # -- one entry
 
 
-def entry_lines(entry: "Entry") -> Iterator[str]:
-    """Yield what is known of one ref, for people."""
+def place_text(entry: "Entry") -> str:
+    """Return the path of a file, or the key of one that is in a bucket, for people."""
+    return plain(entry.location if entry.path is None else str(entry.path))
+
+
+def is_elsewhere(store: "MediaStore", entry: "Entry") -> bool:
+    """Return whether the file was registered where it lies, on another host."""
+    from mediakeep.errors import MediaElsewhere, UnknownRef
+
+    if os.path.isabs(entry.location):
+        try:
+            store.resolve(entry.ref)
+        except MediaElsewhere:
+            return True
+        except UnknownRef:  # ended since
+            return False
+    return False
+
+
+def entry_lines(entry: "Entry", *, elsewhere: bool) -> Iterator[str]:
+    """Yield what is known of one ref, for people; its file may be `elsewhere`."""
     now = datetime.now(UTC)
     size = size_text(entry.size)
     shown = {
@@ -190,7 +210,9 @@ def entry_lines(entry: "Entry") -> Iterator[str]:
         else "borrowed: never deleted",
         "refs": str(entry.refs),
         "leases": str(entry.leases),
-        "path": plain(str(entry.path)),
+        "path": f"- (in the bucket as {plain(entry.location)}; `mediakeep resolve` makes a copy here)"
+        if entry.path is None
+        else plain(str(entry.path)),
     }
     if entry.expires_at is not None:
         left = _expiry(entry, now)
@@ -200,7 +222,9 @@ def entry_lines(entry: "Entry") -> Iterator[str]:
         shown["type"] += f" (declared as {plain(entry.declared_type)})"
     if not entry.leases:
         del shown["leases"]
-    if entry.path is not None and not os.path.lexists(entry.path):
+    if elsewhere:
+        shown["path"] += " (on another host, where it was registered)"
+    elif entry.path is not None and not os.path.lexists(entry.path):
         shown["path"] += " (nothing is there: somebody deleted it)"
     return block(shown)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mediakeep.cli import REFUSED, complain, plain
-from mediakeep.cli.display import count_text, size_text, to_json
+from mediakeep.cli import REFUSED, complain
+from mediakeep.cli.display import count_text, place_text, size_text, to_json
 from mediakeep.cli.options import (
     Settings,
     complete_scopes_and_refs,
@@ -162,9 +162,9 @@ def plan_lines(plan: Plan) -> Iterator[str]:
     for ref in plan.refs:
         yield f"would end     {ref}"
     for entry in plan.deleted:
-        yield f"would delete  {plain(str(entry.path))}  {size_text(entry.size)}"
+        yield f"would delete  {place_text(entry)}  {size_text(entry.size)}"
     for entry, why in plan.kept:
-        yield f"would keep    {plain(str(entry.path))}  {size_text(entry.size)}  ({why})"
+        yield f"would keep    {place_text(entry)}  {size_text(entry.size)}  ({why})"
 
 
 def summary(plan: Plan, *, dry_run: bool) -> str:
@@ -180,8 +180,13 @@ def plan_json(plan: Plan, *, dry_run: bool) -> dict[str, Any]:
     return {
         "dry_run": dry_run,
         "refs": plan.refs,
-        "deleted": [{"path": each.path, "size": each.size} for each in plan.deleted],
+        "deleted": [
+            {"path": each.path, "location": each.location, "size": each.size} for each in plan.deleted
+        ],
         "freed": plan.freed,
-        "kept": [{"path": each.path, "size": each.size, "why": why} for each, why in plan.kept],
+        "kept": [
+            {"path": each.path, "location": each.location, "size": each.size, "why": why}
+            for each, why in plan.kept
+        ],
         "failed": [asdict(each) for each in plan.failed],
     }

@@ -15,6 +15,7 @@ from mediakeep.cli.display import (
     count_text,
     echo_json_list,
     echo_rows,
+    is_elsewhere,
     moment_text,
     size_text,
     span_text,
@@ -73,7 +74,9 @@ def log(settings: Settings, target: str | None, *, limit: int) -> None:
             lines, older = _newest(store.history(scope=target), limit)
         else:
             lines, older = _newest(store.history(target), limit)
-            _echo(settings, lines, older, _live(store, target, forgive=bool(lines)))
+            live = _live(store, target, forgive=bool(lines))
+            elsewhere = live is not None and is_elsewhere(store, live)
+            _echo(settings, lines, older, live, elsewhere=elsewhere)
             return
     _echo(settings, lines, older, None)
     if target is not None and not lines:
@@ -108,7 +111,14 @@ def _live(store: "MediaStore", ref: str, *, forgive: bool) -> "Entry | None":
         raise
 
 
-def _echo(settings: Settings, lines: Sequence["Receipt"], older: int, live: "Entry | None") -> None:
+def _echo(
+    settings: Settings,
+    lines: Sequence["Receipt"],
+    older: int,
+    live: "Entry | None",
+    *,
+    elsewhere: bool = False,
+) -> None:
     if older:
         complain(f"{count_text(older, 'older line')} left out: --limit {older + len(lines)} lists all")
     if settings.json:
@@ -116,7 +126,7 @@ def _echo(settings: Settings, lines: Sequence["Receipt"], older: int, live: "Ent
         return
     echo_rows((_row(line) for line in lines), HEADINGS)
     if live is not None:
-        click.echo(_live_text(live))
+        click.echo(_live_text(live, elsewhere))
 
 
 def _row(line: "Receipt") -> Sequence[str]:
@@ -146,9 +156,13 @@ def _as_line(live: "Entry") -> "Receipt":
     )
 
 
-def _live_text(live: "Entry") -> str:
+def _live_text(live: "Entry", elsewhere: bool) -> str:
     ago = span_text(datetime.now(UTC) - live.stored_at)
     since = f"{live.ref} is live since {moment_text(live.stored_at)} ({ago} ago)"
-    if live.path is not None and not os.path.lexists(live.path):
+    if live.path is None:
+        return plain(f"{since}: its file is in the bucket as {live.location}")
+    if elsewhere:
+        return plain(f"{since}: its file is {live.path} on another host, where it was registered")
+    if not os.path.lexists(live.path):
         return plain(f"{since}, but nothing is at {live.path}: somebody else deleted it")
     return plain(f"{since}: its file is {live.path}")

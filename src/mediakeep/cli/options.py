@@ -1,16 +1,19 @@
 """What the commands take: the store, spans of time, scopes and refs, and how shells complete them."""
 
-import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
+from mediakeep.cli.address import Address
 from mediakeep.refs import PREFIX, is_ref
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ _AMOUNT = re.compile(r"([0-9]+)([wdhms])")
 _SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _LONGEST_SECONDS = 36_500 * 86_400
 _LOOKED_AT = 2000  # refs, when a shell asks for completions: it has to be quick
+_PATIENCE_SECONDS = 2.0
+_STORE = "A folder, or postgresql://user@host/database. [default: mediakeep in your user data directory]"
 _HARMLESS = re.compile(r"(?!-)[\w:./@+-]+")
 
 
@@ -36,25 +41,49 @@ class Settings:
     """What the options say that every command takes."""
 
     store: str | None = None
+    blobs: str | None = None
+    schema: str | None = None
     json: bool = False
+    given: set[str] = field(default_factory=set)
+    """Which of them stand on the command line, and not only in the environment."""
+
+    def address(self) -> Address:
+        """Return where the store is; it may not be there yet.
+
+        What the environment says of bytes and schema is said of the store that it names: it does not
+        change a folder that the command line names.
+        """
+        if self.store is None:
+            import platformdirs
+
+            folder = platformdirs.user_data_dir("mediakeep", appauthor=False)
+            return Address(folder, *self._given_for(folder))
+        return Address(self.store, *self._given_for(self.store))
+
+    def _given_for(self, store: str) -> tuple[str | None, str | None]:
+        shared = Address(store).shared
+        both_from_environment = self.store is not None and "store" not in self.given
+        theirs = shared or both_from_environment or "blobs" in self.given
+        return self.blobs if theirs else None, self.schema if shared or "schema" in self.given else None
 
     def folder(self) -> "Path":
-        """Return the folder of the store; it may not be there yet."""
+        """Return the folder of the store; it may not be there yet.
+
+        Raises:
+            click.UsageError: the store is in a database.
+        """
         from pathlib import Path
 
-        if self.store is not None:
-            return Path(self.store)
-        import platformdirs
-
-        return Path(platformdirs.user_data_dir("mediakeep", appauthor=False))
+        address = self.address()
+        if address.shared:
+            raise click.UsageError(f"this needs the folder of a store, and {address} is a database")
+        return Path(address.store)
 
     def opened(
         self, *, make: bool = False, max_age: timedelta | None = None
     ) -> AbstractContextManager["MediaStore"]:
-        """Open the store for a block, as :func:`mediakeep.cli.opening.opened` does."""
-        from mediakeep.cli.opening import opened
-
-        return opened(self.folder(), make=make, max_age=max_age)
+        """Open the store for a block; unless it may `make` one, it must be there."""
+        return self.address().opened(make=make, max_age=max_age)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
@@ -66,16 +95,12 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 def _remember(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:
     if value is None or value is False or param.name is None:
         return
+    settings = ctx.ensure_object(Settings)
     if param.name == "store":
-        _check_store(str(value))
-    setattr(ctx.ensure_object(Settings), param.name, value)
-
-
-def _check_store(where: str) -> None:
-    if where == "memory:":
-        raise click.BadParameter("a store in memory would end with the command: give a folder")
-    if not where or "://" in where or (where.endswith(":") and os.sep not in where):
-        raise click.BadParameter(f"{where!r} is no folder: give the folder of a store")
+        Address(str(value)).check(bytes_needed=False)
+    setattr(settings, param.name, value)
+    if ctx.get_parameter_source(param.name) is ParameterSource.COMMANDLINE:
+        settings.given.add(param.name)
 
 
 def takes_json(command: Command) -> Command:
@@ -89,18 +114,24 @@ def takes_json(command: Command) -> Command:
     )(command)
 
 
-def takes_store(command: Command, *, variable: str | None = None) -> Command:
-    """Let a command take --store, after its name as well as before it."""
-    return click.option(
-        "--store",
-        metavar="DIR",
-        type=click.Path(file_okay=False, readable=False),
-        envvar=variable,
-        show_envvar=variable is not None,
-        expose_value=False,
-        callback=_remember,
-        help="The folder of the store. [default: mediakeep in your user data directory]",
-    )(command)
+def takes_store(command: Command, *, from_environment: bool = False) -> Command:
+    """Let a command take --store, --blobs and --schema, after its name as well as before it."""
+    for name, metavar, text in (
+        ("schema", "NAME", "The schema of a store in PostgreSQL. [default: mediakeep]"),
+        ("blobs", "PLACE", "Where its bytes are: a folder, or s3://bucket/prefix. [default: in it]"),
+        ("store", "STORE", _STORE),
+    ):
+        command = click.option(
+            f"--{name}",
+            metavar=metavar,
+            envvar=f"MEDIAKEEP_{name.upper()}" if from_environment else None,
+            show_envvar=from_environment,
+            expose_value=False,
+            callback=_remember,
+            shell_complete=_complete_folders,
+            help=text,
+        )(command)
+    return command
 
 
 # -- types
@@ -182,7 +213,24 @@ def _offered(
     A shell puts them on the command line as they are. So those that it would read as more than one
     word, or as a command, are left out.
     """
-    # Somebody is in the middle of a line: no error may be printed into it.
-    with suppress(Exception), ctx.ensure_object(Settings).opened() as store:
-        return [name for name in names(store) if name.startswith(begun) and _HARMLESS.fullmatch(name)]
-    return []
+    found: list[str] = []
+
+    def look() -> None:
+        # Somebody is in the middle of a line: no error may be printed into it.
+        with suppress(Exception), ctx.ensure_object(Settings).opened() as store:
+            found.extend(it for it in names(store) if it.startswith(begun) and _HARMLESS.fullmatch(it))
+
+    # Nor may a server that does not answer keep him waiting: what it is asked ends with the process.
+    asking = threading.Thread(target=look, name="mediakeep-completion", daemon=True)
+    asking.start()
+    asking.join(_PATIENCE_SECONDS)
+    return [] if asking.is_alive() else found
+
+
+def _complete_folders(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    incomplete: str,
+) -> list[CompletionItem]:
+    """Have the shell offer folders."""
+    return [CompletionItem(incomplete, type="dir")]

@@ -18,6 +18,7 @@ from mediakeep.cli.display import (
     echo_table,
     entry_json,
     entry_lines,
+    is_elsewhere,
     moment_text,
     on_terminal,
     size_text,
@@ -53,6 +54,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 def resolve(settings: Settings, ref: str) -> None:
     """Print the path of the file that REF names.
 
+    For a file in a bucket that is the path of a copy on this machine, which may go when others need its
+    room: export what has to stay.
+
     On a terminal what is not printable in it is spelled out; into a pipe it goes as it is.
     """
     with settings.opened() as store:
@@ -74,7 +78,9 @@ def show(settings: Settings, ref: str) -> None:
     """Print all that is known of REF."""
     with settings.opened() as store:
         entry = store.entry(ref)
-    click.echo(to_json(entry_json(entry)) if settings.json else "\n".join(entry_lines(entry)))
+        elsewhere = is_elsewhere(store, entry)
+    lines = entry_lines(entry, elsewhere=elsewhere)
+    click.echo(to_json(entry_json(entry)) if settings.json else "\n".join(lines))
 
 
 @click.command()
@@ -219,15 +225,18 @@ def stats(settings: Settings) -> None:
     if settings.json:
         numbers = asdict(found)
         del numbers["by_scope"]  # that is what `scopes --json` gives
-        click.echo(to_json({"store": settings.folder().absolute(), **numbers}))
+        address = settings.address()
+        click.echo(to_json({"store": str(address), "blobs": address.bytes_shown(), **numbers}))
     else:
         click.echo("\n".join(block(_stats_text(settings, found))))
 
 
 def _stats_text(settings: Settings, stats: "Stats") -> dict[str, str]:
+    address = settings.address()
     condemned = f"{stats.condemned}, {size_text(stats.condemned_size)}"
     return {
-        "store": plain(str(settings.folder().absolute())),
+        "store": plain(str(address)),
+        **({} if address.blobs is None else {"blobs": plain(address.bytes_shown())}),
         "refs": f"{stats.refs} in {count_text(stats.scopes, 'scope')}",
         "files": f"{stats.files}, {size_text(stats.size)}",
         "owned": f"{stats.owned} (deleted when their last ref has ended)",
