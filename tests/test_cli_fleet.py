@@ -229,7 +229,10 @@ def test_completion_asks_the_database(run: Run, fleet: dict[str, object], tmp_pa
     run("put", file_of(tmp_path, "a"), "--scope", "telegram:1")
     line = "mediakeep ls tele"
     environment = {"_MEDIAKEEP_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_POINT": "17"}
-    done = real(env={**os.environ, **environment})
+    for _ in range(20):  # it gives up where an answer takes long, as on a busy machine
+        done = real(env={**os.environ, **environment})
+        if done.out.strip():
+            break
     assert done.lines == ["plain,telegram:1"]
 
 

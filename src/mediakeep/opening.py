@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from mediakeep.addresses import BUCKETS, POSTGRES
 from mediakeep.blobs import Blobs
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.blobs.temporary import TemporaryBlobs
@@ -21,12 +22,6 @@ from mediakeep.store import MediaStore
 
 CATALOG = "catalog.db"
 """The name of the catalog in a store's folder."""
-
-POSTGRES = ("postgresql://", "postgres://")
-"""What the address of a catalog in PostgreSQL begins with."""
-
-BUCKETS = ("s3://", "gs://", "az://")
-"""What the address of a bucket begins with."""
 
 
 class FileMediaStore(MediaStore):

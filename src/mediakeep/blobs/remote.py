@@ -17,6 +17,9 @@ from obstore.store import AzureStore, GCSStore, S3Store, from_url
 from mediakeep.errors import BlobError, MediaMissing
 
 SCHEMES = ("s3", "gs", "az")
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+"""Where obstore reads the address of an S3 service from."""
+
 RETRIES = 6
 RETRY_SECONDS = 30.0
 READ_SECONDS = 20.0
@@ -53,12 +56,13 @@ class Remote:
             raise ValueError(f"{url!r} names no bucket: write it as s3://bucket/prefix, gs:// or az://")
         self.url = url.rstrip("/")
         options = dict(options)
-        endpoint = str(options.get("endpoint") or "")
+        read = ENDPOINTS if parts.scheme == "s3" else ()
+        endpoint = options.get("endpoint") or next(filter(None, map(os.environ.get, read)), "")
         client = {
             "connect_timeout": timedelta(seconds=5),
             "read_timeout": timedelta(seconds=READ_SECONDS),
             "timeout": timedelta(seconds=REQUEST_SECONDS),
-            **({"allow_http": True} if endpoint.startswith("http://") else {}),
+            **({"allow_http": True} if str(endpoint).startswith("http://") else {}),
             **options.pop("client_options", {}),
         }
         retry = {

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mediakeep.addresses import BUCKETS, POSTGRES
+
 if TYPE_CHECKING:
     from mediakeep.store import MediaStore
-
-_POSTGRES = ("postgresql://", "postgres://")
-_BUCKETS = ("s3://", "gs://", "az://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +25,12 @@ class Address:
     @property
     def shared(self) -> bool:
         """Whether the books are in a database."""
-        return self.store.startswith(_POSTGRES)
+        return self.store.startswith(POSTGRES)
 
     @property
     def in_bucket(self) -> bool:
         """Whether the bytes are in object storage."""
-        return self.blobs is not None and self.blobs.startswith(_BUCKETS)
+        return self.blobs is not None and self.blobs.startswith(BUCKETS)
 
     def check(self, *, bytes_needed: bool = True) -> "Address":
         """Return itself, if a store can be there.
@@ -55,7 +54,7 @@ class Address:
         if blobs is not None and (not blobs or ("://" in blobs and not self.in_bucket)):
             raise click.BadParameter(
                 f"{shown(blobs)!r} is no place for bytes: give a folder, or a bucket "
-                f"({', '.join(_BUCKETS)})"
+                f"({', '.join(BUCKETS)})"
             )
         if self.shared and blobs is None and bytes_needed:
             raise click.BadParameter(
@@ -100,6 +99,6 @@ def shown(place: str) -> str:
     # The last @, since a password may hold others where nobody has encoded it.
     said, at, where = rest.rpartition("@")
     where = where.partition("?")[0].partition("#")[0]
-    if not place.startswith(_POSTGRES):
+    if not place.startswith(POSTGRES):
         return f"{scheme}://{where}"
     return f"{scheme}://{said.partition(':')[0]}{at}{where}"

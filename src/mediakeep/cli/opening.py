@@ -1,11 +1,9 @@
 """The store for the length of one command."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
 
 import click
 
@@ -14,9 +12,6 @@ from mediakeep.cli import complain
 from mediakeep.cli.address import Address
 from mediakeep.opening import is_store, open_store
 from mediakeep.store import MediaStore
-
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-"""Where obstore reads the address of an S3 service from."""
 
 
 @contextmanager
@@ -40,7 +35,6 @@ def opened(address: Address, *, make: bool, max_age: timedelta | None) -> Iterat
             blobs=address.blobs,
             cleaner=cleaner,
             catalog_options={"schema": address.schema} if address.schema else None,
-            blob_options=_bucket_options() if address.in_bucket else None,
         ) as store,
     ):
         yield store
@@ -79,12 +73,6 @@ def is_there(address: Address) -> bool:
     from mediakeep.catalogs.postgres_migrations import SCHEMA, version_of
 
     return version_of(address.store, schema=address.schema or SCHEMA) > 0
-
-
-def _bucket_options() -> dict[str, Any]:
-    """Return what obstore does not read from the environment by itself."""
-    plain = any(os.environ.get(name, "").startswith("http://") for name in _ENDPOINTS)
-    return {"client_options": {"allow_http": True}} if plain else {}
 
 
 class _Warnings(logging.Handler):

@@ -1,0 +1,7 @@
+"""What the addresses of a catalog and of a place for bytes begin with."""
+
+POSTGRES = ("postgresql://", "postgres://")
+"""A catalog in PostgreSQL."""
+
+BUCKETS = ("s3://", "gs://", "az://")
+"""A bucket of Amazon S3 and what speaks its protocol, of Google Cloud Storage, of Azure Blob Storage."""
