@@ -77,7 +77,7 @@ class Workers:
         """Start a worker that calls `run`, a `module:function`, with what can be written as JSON."""
         assert self._process.stdin is not None
         with self._starting:
-            task = json.dumps({"run": run, "with": given}, default=str)
+            task = json.dumps({"run": run, "with": given}, default=os.fspath)
             self._process.stdin.write(f"{task}\n".encode())
             self._process.stdin.flush()
             with self._heard:

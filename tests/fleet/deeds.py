@@ -240,4 +240,3 @@ DEEDS: dict[str, type[Deed]] = {
         Reconcile,
     )
 }
-

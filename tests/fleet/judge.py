@@ -55,9 +55,7 @@ class Judge:
         self._connection = psycopg.connect(url, autocommit=True, application_name="judge")
         self._schema = schema
         name, _, prefix = bucket.partition("/")
-        self.bucket = S3Store(
-            name, prefix=prefix, client_options={"allow_http": True}, **options
-        )
+        self.bucket = S3Store(name, prefix=prefix, client_options={"allow_http": True}, **options)
 
     # -- what is there
 
@@ -106,11 +104,7 @@ class Judge:
         found = self.ask("SELECT count(*), coalesce(sum(size), 0) FROM {s}.locations")
         if said != found:
             faults.append(f"the totals say {said}, the rows add up to {found}")
-        faults += [
-            f"{what}: {row}"
-            for what, statement in _TWICE.items()
-            for row in self.ask(statement)
-        ]
+        faults += [f"{what}: {row}" for what, statement in _TWICE.items() for row in self.ask(statement)]
         ((leases,),) = self.ask("SELECT count(*) FROM {s}.leases")
         return Books(
             refs,
@@ -180,7 +174,8 @@ class Judge:
 _SESSIONS = "SELECT 1 FROM pg_stat_activity WHERE application_name = %s LIMIT 1"
 
 _TWICE = {
-    "one location twice": "SELECT location FROM {s}.locations GROUP BY location, host HAVING count(*) > 1",
+    "one location twice": "SELECT location FROM {s}.locations"
+    " GROUP BY location, host HAVING count(*) > 1",
     "one end told twice": "SELECT ref FROM {s}.history WHERE ref IS NOT NULL"
     " GROUP BY ref, location_id HAVING count(*) > 1",
     "one blob deleted twice": "SELECT location FROM {s}.history WHERE deleted_at IS NOT NULL"

@@ -138,7 +138,8 @@ class Killing:
             late = stack.enter_context(Proxy(self._seaweed.ports["s3"], speak_s3, Later()))
             self._later = stack.enter_context(
                 open_store(
-                    **self._where(self._postgres.url, late.port), clock=lambda: time.time() + LATER_SECONDS
+                    **self._where(self._postgres.url, late.port),
+                    clock=lambda: time.time() + LATER_SECONDS,
                 )
             )
             return self._outcome()
@@ -234,7 +235,7 @@ class Killing:
         swept = self._judge.books()
         yield from self._judge.broken(swept)
         yield from self._judge.leaked(swept, kept=deed.kept if state == after else 0)
-        expected = after if deed.expires or deed.mended and deed.lost else state
+        expected = after if deed.expires or deed.lost else state
         if _state(swept) != expected:
             yield f"the sweep made {_state(swept)} of {expected}"
         yield from self._unusable(store)

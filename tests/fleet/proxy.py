@@ -30,7 +30,7 @@ class Asked(NamedTuple):
     data: bytes
 
 
-class Cut(Exception):  # noqa: N818
+class Cut(Exception):
     """Cut the connection, after so much of the answer."""
 
     def __init__(self, passed: bytes = b"") -> None:
@@ -288,9 +288,7 @@ def _to_ready(wire: Wire) -> bytes:
         return bytes(data)  # its last words
 
 
-_VERB = re.compile(
-    r"(?:INSERT INTO|UPDATE|DELETE FROM) (?:\"\w+\"\.)?(\w+)"
-)
+_VERB = re.compile(r"(?:INSERT INTO|UPDATE|DELETE FROM) (?:\"\w+\"\.)?(\w+)")
 
 
 def _sql_words(sql: bytes) -> str:

@@ -121,12 +121,11 @@ class _Load:
         if ref is None:
             return
         _, data = self._mine[ref]
-        with store.lease(ref):
-            with store._blobs.open(store.entry(ref).location) as file:
-                if self._random.random() < 0.5:
-                    self._release_one(store, ref)
-                    store.sweep()
-                self._check(ref, file.read(), data)
+        with store.lease(ref), store._blobs.open(store.entry(ref).location) as file:
+            if self._random.random() < 0.5:
+                self._release_one(store, ref)
+                store.sweep()
+            self._check(ref, file.read(), data)
 
     def _variant(self, store: MediaStore) -> None:
         ref = self._some_ref()

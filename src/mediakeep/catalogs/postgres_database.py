@@ -39,6 +39,9 @@ FIRST_PAUSE_SECONDS = 0.05
 RECONNECT_SECONDS = 2.0
 """For how long the pool tries to connect in the background, until it is asked again."""
 
+LATE_FACTOR = 1.25
+"""How much longer than the server is told to take a statement is waited for."""
+
 ASK_SECONDS = 1.0
 """How long it waits for a connection of the pool before it asks why there is none."""
 
@@ -271,8 +274,9 @@ class Database:
                 if len(self._lent) < self._pool_size:
                     # All are not in use, so it is the server. This raises what it has to say; if it
                     # has nothing, the pool only waits longer than it need.
-                    psycopg.connect(self._conninfo).close()
-                if time.monotonic() > until:
+                    with _Bounded.connect(self._conninfo, autocommit=True) as probe:
+                        self._configure(probe)
+                elif time.monotonic() > until:
                     raise CatalogError(
                         f"{self._where}: all {self._pool_size} connections of this process were in use "
                         f"for {self.timeout:g} s: give a larger pool_size, or do less at once"
@@ -285,6 +289,7 @@ class Database:
             if self._pool is None:
                 pool: ConnectionPool[Connection] = ConnectionPool(
                     self._conninfo,
+                    connection_class=_Bounded,
                     min_size=0,
                     max_size=self._pool_size,
                     kwargs={"autocommit": True, "client_encoding": "utf8"},
@@ -299,6 +304,8 @@ class Database:
             return self._pool
 
     def _configure(self, connection: Connection) -> None:
+        assert isinstance(connection, _Bounded)  # noqa: S101 (the pool's class)
+        connection.bound_seconds = self.timeout * LATE_FACTOR + 1
         connection.execute(_SETTINGS, {"timeout": str(max(1, int(self.timeout * 1000)))})
         self._connections.add(connection)
 
@@ -327,6 +334,35 @@ class Database:
         self._pool = None
         self._connections = weakref.WeakSet()
         self._lent = set()
+
+
+class _Bounded(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that gives a server up which takes too long to answer.
+
+    The server itself ends a statement in time. If nothing is heard of that, it hangs, or what is between
+    it and us swallows what is said, and no timeout of TCP need notice.
+    """
+
+    bound_seconds: float | None = None
+
+    def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+        if self.bound_seconds is not None:
+            gen = self._bounded(gen, self.bound_seconds)
+        return super().wait(gen, *arguments, **options)
+
+    def _bounded(self, gen: Any, seconds: float) -> Any:
+        """Do what `gen` does, step by step: psycopg comes back here several times a second."""
+        until = time.monotonic() + seconds
+        try:
+            waits_for = next(gen)
+            while True:
+                ready = yield waits_for
+                if not ready and time.monotonic() > until:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"no answer for {seconds:.3g} s")
+                waits_for = gen.send(ready)
+        except StopIteration as end:
+            return end.value
 
 
 def _is_loss(error: psycopg.Error) -> bool:
