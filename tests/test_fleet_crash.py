@@ -1,4 +1,4 @@
-"""A worker of a fleet dies at each request that it makes; what it leaves, the next sweep finds in order."""
+"""A worker of a fleet dies at each request that it makes; the next sweep finds all in order."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,9 +18,7 @@ def outcomes(request, postgres, seaweed, tmp_path_factory):
     with Workers() as workers, ThreadPoolExecutor(2) as pool:
         yield {
             name: pool.submit(
-                Killing(
-                    name, postgres, seaweed, workers, root / name, everywhere=everywhere
-                ).outcome
+                Killing(name, postgres, seaweed, workers, root / name, everywhere=everywhere).outcome
             )
             for name in wanted
         }
