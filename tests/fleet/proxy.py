@@ -172,7 +172,7 @@ def speak_s3(near: Wire, far: Wire, passed: Pass) -> None:
     while True:
         head = near.until(b"\r\n\r\n")
         asked = Asked(_s3_words(head), head + _body(near, head))
-        passed(asked, near, far, lambda is_head=head.startswith(b"HEAD "): _http_answer(far, is_head))
+        passed(asked, near, far, partial(_http_answer, far, head.startswith(b"HEAD ")))
 
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
