@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Self
 
 TLS, GSS, CANCEL = 80877103, 80877104, 80877102
