@@ -9,7 +9,9 @@ from benchmarks import (
     durable,
     memory,
     messages,
+    objects,
     plot,
+    postgres,
     processes,
     report,
     sniffing,
@@ -28,6 +30,8 @@ LINES = {
     **asynchronous.LINES,
     **sniffing.LINES,
     **streaming.LINES,
+    **postgres.LINES,
+    **objects.LINES,
 }
 
 # They delete very many files, and ext4 is slow to make new ones for minutes after that: they come last.

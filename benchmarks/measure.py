@@ -38,10 +38,11 @@ class Scale:
     owned: int = 10_000
     files: int = 2_000
     puts: int = 25
+    catalog_refs: int = 10_000_000
 
 
 FULL = Scale()
-QUICK = Scale(rounds=14, long_rounds=3, refs=100_000, expired=10_000, owned=2_000)
+QUICK = Scale(rounds=14, long_rounds=3, refs=100_000, expired=10_000, owned=2_000, catalog_refs=200_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from pathlib import Path
 from benchmarks.measure import ROOT, Line
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+PEERS = ("diskcache", "psycopg", "obstore", "pydantic-ai-harness", "agno")
+"""What mediakeep is measured against, or with."""
+
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 LOAD = os.getloadavg()[0]
@@ -48,7 +51,7 @@ def machine() -> str:
     return (
         f"{os.cpu_count()} cores ({platform.machine()}), {system}, {file_system()}, "
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
-        f"diskcache {version('diskcache')}, load {LOAD:.1f} at the start, "
+        f"{', '.join(f'{it} {version(it)}' for it in PEERS)}, load {LOAD:.1f} at the start, "
         f"switch interval {sys.getswitchinterval() * 1e3:g} ms"
     )
 
