@@ -1125,7 +1125,7 @@ def _offered(*words: str) -> list[str]:
 
 
 def test_commands_are_completed(place: Path) -> None:
-    assert _offered("s") == ["show", "scopes", "sweep", "stats"]
+    assert _offered("s") == ["show", "scopes", "sweep", "stats", "serve"]
     assert _offered("check", "--f") == ["--fix", "--force"]
 
 

@@ -13,6 +13,8 @@ from mediakeep.cli.journal import log
 from mediakeep.cli.migrating import migrate
 from mediakeep.cli.options import takes_json, takes_store
 from mediakeep.cli.outgoing import cat, export, ls, resolve, scopes, show, stats
+from mediakeep.cli.serving import serve
+from mediakeep.cli.tokens import token
 
 
 class _InOrder(click.Group):
@@ -76,6 +78,6 @@ def completion(shell: str) -> None:
 
 for _command in (
     *(put, add, resolve, show, cat, export, ls, scopes),
-    *(release, erase, sweep, log, stats, check, copy, migrate, completion),
+    *(release, erase, sweep, log, stats, check, copy, migrate, serve, token, completion),
 ):
     command_line.add_command(_command)

@@ -1,0 +1,58 @@
+"""`serve`: a store behind HTTP."""
+
+from pathlib import Path
+
+import click
+
+from mediakeep.cli.options import Settings, pass_settings, takes_store
+
+
+@click.command()
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A TOML file with settings.")  # fmt: skip
+@click.option("--host", help="The address to listen at. [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="The port; 0 takes one that is free. "
+              "[default: 8321]")  # fmt: skip
+@click.option("--workers", type=click.IntRange(min=1), help="How many processes. [default: 1]")
+@click.option("--state", type=click.Path(file_okay=False), metavar="DIR",
+              help="The folder of tokens and keys. [default: server, in the store's]")  # fmt: skip
+@click.option("--public-url", help="What signed links begin with, such as https://media.example.")
+@click.option("--log", type=click.Choice(["json", "text"]), help="How the log is written. "
+              "[default: json]")  # fmt: skip
+@click.option("--check-config", is_flag=True, help="Only say whether the settings can be used.")
+@takes_store
+@pass_settings
+def serve(settings: Settings, /, *, config: Path | None, check_config: bool, **flags: object) -> None:
+    """Serve the store over HTTP.
+
+    Without tokens only this machine is served, and whoever is on it may do everything. Make tokens with
+    `mediakeep token create` before you serve others, and put a proxy that speaks TLS in front.
+
+    Every setting can stand in the TOML file, and in the environment as MEDIAKEEP_SERVER_PORT and so on.
+    Options go before the environment, and that goes before the file.
+
+    \b
+      mediakeep serve
+      mediakeep serve --config /etc/mediakeep.toml --check-config
+
+    It runs until it gets SIGTERM or ^C; then it finishes what is under way.
+    """  # noqa: D301
+    from mediakeep.http.config import load_config
+
+    try:
+        from mediakeep.http import running
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("mediakeep"):
+            raise
+        raise click.ClickException(
+            f"the server needs {error.name}: install mediakeep[server]"
+        ) from error
+    # MEDIAKEEP_STORE has been seen to already; a file may name another store than the default one.
+    found = load_config({**flags, "store": settings.store}, file=config)
+    if not found.store:
+        found = load_config({**flags, "store": str(settings.folder())}, file=config)
+    if check_config:
+        running.check(found)
+        click.echo("the settings can be used")
+        return
+    running.serve(found, ready=lambda address: click.echo(f"serving at {address}"))

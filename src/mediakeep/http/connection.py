@@ -1,0 +1,142 @@
+"""One connection: uvicorn's, which here also notices clients that are too slow or say too much."""
+
+import asyncio
+import socket
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from mediakeep.http.config import ServerConfig
+
+TICKS = 4
+"""How often a time limit is looked at before it is over."""
+
+
+class Connection(HttpToolsProtocol):
+    """Cuts off who sends a head too slowly or too large, and who does not take what is sent.
+
+    The limits come with the application's lifespan state. How slowly a body may come is the business of
+    who reads it.
+    """
+
+    _head_bytes = 0
+    _head_since: float | None = None
+    _timer: asyncio.TimerHandle | None = None
+    _waiting_bytes = 0
+    _waiting_since = 0.0
+    _moved = False
+
+    @property
+    def _limits(self) -> ServerConfig:
+        config: ServerConfig = self.app_state["config"]
+        return config
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to watch."""
+        super().connection_made(transport)
+        taken = transport.get_extra_info("socket")
+        if taken is not None and taken.family in (socket.AF_INET, socket.AF_INET6):
+            # asyncio does so only where the listener was made with the number of the protocol. Without
+            # it the second packet of an answer waits for the client's delayed acknowledgement, 40 ms.
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._head_since = self._waiting_since = self.loop.time()
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Watch no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sends."""
+        super().data_received(data)
+        if self._head_since is not None and self.parser is not None:
+            self._head_bytes += len(data)  # what is in a name or value that has no end yet, too
+            if self._head_bytes > self._limits.max_head_bytes and not self.transport.is_closing():
+                self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        """Begin to count a head."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._head_since = self.loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header field."""
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Stop counting."""
+        self._head_since = None
+        super().on_headers_complete()
+
+    def _count(self, length: int) -> None:
+        self._head_bytes += length
+        if self._head_bytes > self._limits.max_head_bytes:
+            raise ValueError("the head is too large")  # which the parser tells as an error of its own
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Say that the request is none, or has too large a head, and close."""
+        status = 431 if self._head_bytes > self._limits.max_head_bytes else 400
+        head = STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+        # In the middle of another answer it would be taken for a part of that.
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            self.transport.write(head)
+        self.transport.close()
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        self._moved = True
+        super().resume_writing()
+
+    def shutdown(self) -> None:
+        """Finish what is under way, and tell what has no end of its own to end."""
+        self.app_state["closing"].set()
+        super().shutdown()
+
+    def _watch(self) -> None:
+        limits, now = self._limits, self.loop.time()
+        waiting = self.transport.get_write_buffer_size()
+        if not waiting or self._moved or waiting < self._waiting_bytes:
+            self._waiting_since, self._moved = now, False
+        elif now - self._waiting_since > limits.write_seconds:
+            self.transport.abort()  # to close would mean to wait for it
+            return
+        self._waiting_bytes = waiting
+        idle = self.cycle is None or self.cycle.response_complete
+        if (
+            idle
+            and self._head_since is not None
+            and now - self._head_since > limits.head_seconds
+            and not self.transport.is_closing()
+        ):
+            self.transport.close()
+        self._timer = self.loop.call_later(
+            min(limits.head_seconds, limits.write_seconds) / TICKS, self._watch
+        )
+
+
+def options(config: ServerConfig) -> dict[str, Any]:
+    """Return what uvicorn is to be told besides the application."""
+    return {
+        "http": Connection,
+        "ws": "none",
+        "lifespan": "on",
+        "log_config": None,
+        "access_log": False,
+        "server_header": False,
+        "date_header": False,
+        "proxy_headers": bool(config.trusted_proxies),
+        "forwarded_allow_ips": list(config.trusted_proxies),
+        "limit_concurrency": config.max_connections,
+        "timeout_keep_alive": 15,
+        "timeout_graceful_shutdown": config.shutdown_seconds,
+        "workers": config.workers,
+    }

@@ -1,0 +1,105 @@
+"""The server as a process, or several."""
+
+import logging
+import socket
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.supervisors import Multiprocess
+
+from mediakeep.cleaner import MediaCleanerConfig
+from mediakeep.errors import MediaError
+from mediakeep.http import logs
+from mediakeep.http.app import create_app
+from mediakeep.http.config import TOKENS, ServerConfig
+from mediakeep.http.connection import options
+from mediakeep.http.tokens import Tokens
+from mediakeep.opening import is_store, open_store
+from mediakeep.store import MediaStore
+
+logger = logging.getLogger("mediakeep.http")
+
+
+def serve(config: ServerConfig, *, ready: Callable[[str], object] | None = None) -> None:
+    """Serve a store until the process is told to stop (SIGTERM, SIGINT); then finish what is under way.
+
+    Args:
+        config: the store, and how to serve it.
+        ready: is given the server's address once connections are taken.
+
+    Raises:
+        MediaError: the store cannot be opened, the tokens not be read, or the server is to be reached
+            from elsewhere and has no tokens.
+        OSError: the address cannot be had.
+    """
+    check(config)
+    listener = _listener(config)
+    try:
+        logs.configure(config.log)
+        app = partial(_worker, config)
+        settings = uvicorn.Config(app, factory=True, **options(config))
+        if ready is not None:
+            ready(_address(listener))
+        if config.workers == 1:
+            uvicorn.Server(settings).run(sockets=[listener])
+        else:
+            Multiprocess(settings, sockets=[listener]).run()
+    finally:
+        listener.close()
+
+
+def check(config: ServerConfig) -> None:
+    """Raise what `serve` would, short of taking the address."""
+    if not config.store:
+        raise ValueError("which store? Give --store, MEDIAKEEP_STORE, or `store` in the file")
+    state = config.state_folder()
+    tokens = None if state is None else Tokens(state / TOKENS)
+    if tokens is not None:
+        list(tokens)
+    if not config.loopback and (tokens is None or not tokens.exist()):
+        where = "--state names a folder for them" if tokens is None else f"in {str(tokens.path)!r}"
+        raise MediaError(
+            f"{config.host} can be reached from elsewhere, and there are no tokens ({where}): "
+            "make one with `mediakeep token create`, or serve 127.0.0.1"
+        )
+    if config.workers > 1 and config.store == "memory:":
+        raise ValueError("a store in memory belongs to one process: workers must be 1")
+    if "://" in config.store or is_store(config.store):  # else it is made when it is served
+        _open(config).close()
+
+
+def _worker(config: ServerConfig) -> ASGIApp:
+    """Return the application of one worker, in its process."""
+    logs.configure(config.log)
+    store = _open(config)
+    try:
+        return create_app(store, config, closes=True)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _open(config: ServerConfig) -> MediaStore:
+    age = config.max_age_seconds
+    return open_store(
+        config.store,
+        blobs=config.blobs or None,
+        limits=config.limits,
+        default_ttl=config.default_ttl_seconds or None,
+        # The server sweeps by itself; this only says what is too old.
+        cleaner=MediaCleanerConfig(enabled=False, max_age=timedelta(seconds=age)) if age else None,
+    )
+
+
+def _listener(config: ServerConfig) -> socket.socket:
+    host = config.host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, config.port), family=family, backlog=2048)
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
