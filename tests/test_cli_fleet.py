@@ -236,6 +236,13 @@ def test_completion_asks_the_database(run: Run, fleet: dict[str, object], tmp_pa
     assert done.lines == ["plain,telegram:1"]
 
 
+def test_a_database_that_is_not_there_is_told_of_once() -> None:
+    done = real("ls", "--store", "postgresql://keeper:geheim@127.0.0.1:1/x", "--blobs", "blobs")
+    assert_one_complaint(done, 1)
+    assert "Connection refused" in done.err
+    assert "geheim" not in done.err
+
+
 # -- migrate
 
 

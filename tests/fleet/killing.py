@@ -25,6 +25,9 @@ LATER_SECONDS = 2 * 3600
 _CHANGES = re.compile(r"COMMIT|INSERT|UPDATE|DELETE|PUT|POST|GET object")
 """Requests that change something, if only on the side of the worker."""
 
+_LASTS = re.compile(r"COMMIT|INSERT (?:refs|locations|leases)|PUT|POST|GET object")
+"""Of these, what outlives the worker: it is also killed when that is done and it has not heard so."""
+
 State = tuple[tuple[str, str], ...]
 """The live refs, whatever their names: scope, and what their bytes hash to."""
 
@@ -170,8 +173,8 @@ class Killing:
 
         A request that only reads changes nothing; so there is nothing new after it.
         """
-        last = number if hears else number - 1
-        return 0 < last <= len(steps) and not _CHANGES.match(steps[last - 1])
+        last, counts = (number, _LASTS) if hears else (number - 1, _CHANGES)
+        return 0 < last <= len(steps) and not counts.match(steps[last - 1])
 
     def _undisturbed(self) -> tuple[State, State, list[str]]:
         self._prepare()

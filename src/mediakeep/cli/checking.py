@@ -27,7 +27,7 @@ MANY_FILES = 5000
 @click.option("--deep", is_flag=True, help="Also read every copy and compare its sha256; takes long.")
 @click.option("--force", is_flag=True, help="With --fix: mend even if most files would be lost by it.")
 @click.option("--grace", type=duration, default="1h", show_default=True, metavar="DURATION",
-              help="How old a copy must be before it counts as one that nothing names.")  # fmt: skip
+              help="How old a copy, or an upload, must be before it counts as abandoned.")  # fmt: skip
 @takes_store
 @takes_json
 @pass_settings

@@ -21,23 +21,21 @@ def opened(address: Address, *, make: bool, max_age: timedelta | None) -> Iterat
     Refs without a ttl that are older than `max_age` are past their time. What the library warns of is
     shown.
     """
-    if address.shared:
-        check_database(address)
-    if not make and not is_there(address):
-        raise click.ClickException(
-            f"no store at {address}: `mediakeep put` makes one, or name another with --store"
-        )
     cleaner = None if max_age is None else MediaCleanerConfig(max_age=max_age)
-    with (
-        _warnings_shown(),
-        open_store(
+    with _warnings_shown():
+        if address.shared:
+            check_database(address)
+        if not make and not is_there(address):
+            raise click.ClickException(
+                f"no store at {address}: `mediakeep put` makes one, or name another with --store"
+            )
+        with open_store(
             address.store,
             blobs=address.blobs,
             cleaner=cleaner,
             catalog_options={"schema": address.schema} if address.schema else None,
-        ) as store,
-    ):
-        yield store
+        ) as store:
+            yield store
 
 
 def check_database(address: Address) -> None:
@@ -86,8 +84,11 @@ class _Warnings(logging.Handler):
 @contextmanager
 def _warnings_shown() -> Iterator[None]:
     logger, handler = logging.getLogger("mediakeep"), _Warnings(logging.WARNING)
+    driver, nowhere = logging.getLogger("psycopg"), logging.NullHandler()  # its errors are told once
     logger.addHandler(handler)
+    driver.addHandler(nowhere)
     try:
         yield
     finally:
         logger.removeHandler(handler)
+        driver.removeHandler(nowhere)
