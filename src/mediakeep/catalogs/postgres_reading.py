@@ -1,6 +1,7 @@
 """Looking things up in a PostgreSQL catalog."""
 
 import os
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -72,9 +73,16 @@ _SCOPES = """
 """
 _WAITING = f"""
     SELECT coalesce(l.whole, l.location), l.size, l.owned, l.condemned FROM mediakeep.locations l
-    WHERE l.host = %(host)s AND l.condemned > %(after)s AND NOT {LEASED}
+    WHERE l.host = %(host)s AND l.condemned > %(after)s AND l.condemned <= %(end)s AND NOT {LEASED}
     ORDER BY l.condemned LIMIT {PAGE}
 """
+# The first and the last entry of an index; both are NULL where nothing is condemned.
+_SPAN = """
+    SELECT min(condemned), max(condemned) FROM mediakeep.locations
+    WHERE host = %(host)s AND condemned IS NOT NULL
+"""
+_LAST = 2**63 - 1
+"""The greatest line that a journal can have."""
 _PLACES = f"""
     SELECT coalesce(l.whole, l.location), l.size, l.sha256, l.condemned IS NOT NULL, {LEASED}, l.location
     FROM mediakeep.locations l WHERE l.location > %(after)s AND l.host IN ('', %(host)s)
@@ -173,18 +181,23 @@ class Reading:
     def waiting(self, now: Callable[[], float | None]) -> Iterator[tuple[str, int, bool]]:
         """Yield location, size and ownership of what has no ref and no live lease, and is ours to reap.
 
-        What other hosts have left is theirs. `now` gives the value of the clock, if there is one.
+        What other hosts have left is theirs. `now` gives the value of the clock, if there is one. They
+        come in no order, a page here and a page there, so that those who reap together seldom meet.
         """
         for host in (SHARED, self._host):
-            after = 0
-            while True:
-                values = {"host": host, "after": after, "now": now()}
+            ((first, last),) = self._database.rows(_SPAN, {"host": host})
+            if first is None:
+                continue
+            # No more than two for each page that is full: there are few where little is condemned.
+            ranges = _halves(first - 1, _LAST, last)
+            while ranges:
+                after, end = ranges.pop(random.randrange(len(ranges)))  # noqa: S311
+                values = {"host": host, "after": after, "end": end, "now": now()}
                 rows = self._database.rows(_WAITING, values)
                 for location, size, owned, _ in rows:
                     yield os.fsdecode(location), size, owned
-                if len(rows) < PAGE:
-                    break
-                after = rows[-1][3]
+                if len(rows) == PAGE:
+                    ranges += _halves(rows[-1][3], end, last)
 
     def places(self, now: Callable[[], float | None]) -> Iterator[Place]:
         """Yield blobs and the paths of this host, in the order of their bytes.
@@ -200,3 +213,9 @@ class Reading:
             if not rows:
                 return
             after = rows[-1][5]
+
+
+def _halves(after: int, end: int, last: int) -> list[tuple[int, int]]:
+    """Return two ranges of lines that are `after` to `end`, divided anywhere before `last`."""
+    middle = random.randint(after, max(after, min(end, last)))  # noqa: S311
+    return [it for it in ((after, middle), (middle, end)) if it[0] < it[1]]
