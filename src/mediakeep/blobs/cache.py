@@ -53,12 +53,13 @@ class Cache:
         limit: in bytes.
     """
 
-    __slots__ = ("_limit", "root")
+    __slots__ = ("_folder", "_limit", "root")
 
     def __init__(self, root: str | os.PathLike[str], limit: int) -> None:
         if limit <= 0:
             raise ValueError(f"cache_bytes must be positive, not {limit!r}")
         self.root = os.path.realpath(root)
+        self._folder = Path(self.root)
         self._limit = limit
 
     def path(self, key: str, fetch: Fetch) -> Path:
@@ -71,7 +72,7 @@ class Cache:
             BlobError: it does not fit, what came is not what was announced, or the disk fails.
                 What `fetch` raises passes through. No part of it is left.
         """
-        path = os.path.join(self.root, key)
+        path = f"{self.root}/{key}"
         try:
             while not self._is_there(key, path):
                 self._bring(key, path, fetch)
@@ -81,7 +82,7 @@ class Cache:
             raise BlobError(
                 f"cannot keep a copy in the cache {self.root!r}: {error.strerror or error}"
             ) from error
-        return Path(path)
+        return self._folder / key
 
     @contextmanager
     def hold(self, key: str, fetch: Fetch) -> Iterator[Path]:
