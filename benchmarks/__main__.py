@@ -14,6 +14,7 @@ from benchmarks import (
     postgres,
     processes,
     report,
+    server,
     sniffing,
     startup,
     streaming,
@@ -32,6 +33,7 @@ LINES = {
     **streaming.LINES,
     **postgres.LINES,
     **objects.LINES,
+    **server.LINES,
 }
 
 # They delete very many files, and ext4 is slow to make new ones for minutes after that: they come last.

@@ -22,7 +22,7 @@ def opened(address: Address, *, make: bool, max_age: timedelta | None) -> Iterat
     shown.
     """
     cleaner = None if max_age is None else MediaCleanerConfig(max_age=max_age)
-    with _warnings_shown():
+    with warnings_shown():
         if address.shared:
             check_database(address)
         if not make and not is_there(address):
@@ -82,7 +82,8 @@ class _Warnings(logging.Handler):
 
 
 @contextmanager
-def _warnings_shown() -> Iterator[None]:
+def warnings_shown() -> Iterator[None]:
+    """Show what the library warns of while a block runs, each as one line."""
     logger, handler = logging.getLogger("mediakeep"), _Warnings(logging.WARNING)
     driver, nowhere = logging.getLogger("psycopg"), logging.NullHandler()  # its errors are told once
     logger.addHandler(handler)

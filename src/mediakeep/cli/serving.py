@@ -1,10 +1,15 @@
 """`serve`: a store behind HTTP."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from mediakeep.cli.address import Address
 from mediakeep.cli.options import Settings, pass_settings, takes_store
+
+if TYPE_CHECKING:
+    from mediakeep.http.config import ServerConfig
 
 
 @click.command()
@@ -28,15 +33,19 @@ def serve(settings: Settings, /, *, config: Path | None, check_config: bool, **f
     Without tokens only this machine is served, and whoever is on it may do everything. Make tokens with
     `mediakeep token create` before you serve others, and put a proxy that speaks TLS in front.
 
+    The tokens and keys of a store in PostgreSQL are in the folder --state.
+
     Every setting can stand in the TOML file, and in the environment as MEDIAKEEP_SERVER_PORT and so on.
     Options go before the environment, and that goes before the file.
 
     \b
       mediakeep serve
+      mediakeep serve --store postgresql://keeper@db/media --blobs s3://bucket/media --state DIR
       mediakeep serve --config /etc/mediakeep.toml --check-config
 
     It runs until it gets SIGTERM or ^C; then it finishes what is under way.
     """  # noqa: D301
+    from mediakeep.cli.opening import warnings_shown
     from mediakeep.http.config import load_config
 
     try:
@@ -47,12 +56,30 @@ def serve(settings: Settings, /, *, config: Path | None, check_config: bool, **f
         raise click.ClickException(
             f"the server needs {error.name}: install mediakeep[server]"
         ) from error
-    # MEDIAKEEP_STORE has been seen to already; a file may name another store than the default one.
-    found = load_config({**flags, "store": settings.store}, file=config)
+    # What the environment says is read with the other settings; a file goes before the default folder.
+    flags |= {name: getattr(settings, name) for name in settings.given - {"json"}}
+    found = load_config(flags, file=config)
     if not found.store:
-        found = load_config({**flags, "store": str(settings.folder())}, file=config)
-    if check_config:
+        found = load_config({"store": settings.address().store, **flags}, file=config)
+    _check_place(found)
+    with warnings_shown():  # the server's own log begins when it serves
         running.check(found)
+    if check_config:
         click.echo("the settings can be used")
         return
     running.serve(found, ready=lambda address: click.echo(f"serving at {address}"))
+
+
+def _check_place(config: "ServerConfig") -> None:
+    """Refuse what is no place for a store, without a word of its password.
+
+    Raises:
+        click.BadParameter: it is none.
+    """
+    if config.store == "memory:":
+        return
+    address = Address(config.store, config.blobs or None, config.schema or None).check()
+    if address.shared:
+        from mediakeep.cli.opening import check_database
+
+        check_database(address)

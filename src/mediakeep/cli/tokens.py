@@ -159,6 +159,12 @@ def _folder(settings: Settings, state: Path | None) -> Path:
 
     if state is not None:
         return state
+    address = settings.address()
+    if address.shared:
+        raise click.UsageError(
+            f"the tokens of a store in a database ({address}) are in a folder of their own: "
+            "name it with --state, as for `mediakeep serve`"
+        )
     folder = settings.folder()
     if not is_store(folder):
         raise click.ClickException(

@@ -5,11 +5,12 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
+from mediakeep.addresses import POSTGRES
 from mediakeep.model import Limits
 
 PREFIX = "MEDIAKEEP_SERVER_"
@@ -27,10 +28,12 @@ class ServerConfig:
         ValueError: a setting is none that can be used; the message names it.
     """
 
-    store: str = ""
+    store: str = field(default="", repr=False)  # there may be a password in it
     """A folder, or the address of a PostgreSQL database."""
-    blobs: str = ""
-    """Where the bytes are, if not in the store's folder."""
+    blobs: str = field(default="", repr=False)
+    """Where the bytes are, if not in the store's folder: another folder, or a bucket."""
+    schema: str = ""
+    """The schema of a store in PostgreSQL; by default `mediakeep`."""
     state: str = ""
     """The folder of the token file and the keys; by default `server` in the store's folder."""
     host: str = "127.0.0.1"
@@ -88,6 +91,8 @@ class ServerConfig:
             raise ValueError(f"port must be at most 65535, not {self.port}")
         if self.log not in ("json", "text"):
             raise ValueError(f"log must be 'json' or 'text', not {self.log!r}")
+        if self.schema and not self.shared:
+            raise ValueError("schema goes with a store at postgresql://…")
         parts = urlsplit(self.public_url)
         plain = re.fullmatch(r"[!-~]*", self.public_url)  # it stands in a header
         if self.public_url and not (plain and parts.scheme in ("http", "https") and parts.netloc):
@@ -96,6 +101,11 @@ class ServerConfig:
             there = urlsplit(origin)
             if origin != "*" and (there.scheme not in ("http", "https") or there.path or there.query):
                 raise ValueError(f"{origin!r} in cors_origins is no origin: write 'https://app.example'")
+
+    @property
+    def shared(self) -> bool:
+        """Whether the books are in a database, which other machines may use too."""
+        return self.store.startswith(POSTGRES)
 
     @property
     def loopback(self) -> bool:
@@ -109,7 +119,7 @@ class ServerConfig:
         """Return the folder of the token file and the keys, None if there is nowhere to keep them."""
         if self.state:
             return Path(self.state)
-        if not self.store or "://" in self.store or self.store == "memory:":
+        if not self.store or self.shared or self.store == "memory:":
             return None
         return Path(self.store, "server")
 
@@ -129,16 +139,36 @@ def load_config(
 ) -> ServerConfig:
     """Return the settings: those of `flags` that are not None, then `environ`, then the TOML `file`.
 
+    `MEDIAKEEP_STORE`, `MEDIAKEEP_BLOBS` and `MEDIAKEEP_SCHEMA`, which all commands know, come right
+    before the file. Where the bytes of a folder are is said only by who names that folder, or by a
+    setting that goes before.
+
     Raises:
         ValueError: a setting is unknown or none that can be used; the message names it and its place.
         OSError: the file cannot be read.
     """
+    said = {} if file is None else _from_file(file)
+    own = _from_environment(environ)
+    given = {name: value for name, value in flags.items() if value is not None}
+    all_commands = {
+        name: environ[f"MEDIAKEEP_{name.upper()}"]
+        for name in _PLACE
+        if environ.get(f"MEDIAKEEP_{name.upper()}")
+    }
+    if "store" not in all_commands:
+        store = next((it["store"] for it in (given, own, said) if "store" in it), "")
+        if not store.startswith(POSTGRES):
+            all_commands = {}  # what they say of bytes is not said of a folder that others name
     settings: dict[str, Any] = {}
-    if file is not None:
-        settings |= _from_file(file)
-    settings |= _from_environment(environ)
-    settings |= {name: value for name, value in flags.items() if value is not None}
+    for layer in (said, all_commands, own, given):
+        store = layer.get("store", settings.get("store", ""))
+        if store != settings.get("store", store) and not store.startswith(POSTGRES):
+            settings = {name: value for name, value in settings.items() if name not in _PLACE}
+        settings |= layer
     return ServerConfig(**settings)
+
+
+_PLACE = ("store", "blobs", "schema")
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -190,8 +220,6 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             settings[name] = _checked(name, _parsed(kind, text))
         except ValueError as error:
             raise ValueError(f"{variable}: {error}") from error
-    if "store" not in settings and "MEDIAKEEP_STORE" in environ:
-        settings["store"] = environ["MEDIAKEEP_STORE"]
     return settings
 
 

@@ -67,8 +67,26 @@ def check(config: ServerConfig) -> None:
         )
     if config.workers > 1 and config.store == "memory:":
         raise ValueError("a store in memory belongs to one process: workers must be 1")
-    if "://" in config.store or is_store(config.store):  # else it is made when it is served
+    if config.workers > 1 and state is None:
+        raise ValueError(
+            "workers share the keys of signed links and the answers to repeated uploads: "
+            "--state names a folder for them, or workers must be 1"
+        )
+    if _is_there(config):  # else it is made when it is served
         _open(config).close()
+
+
+def _is_there(config: ServerConfig) -> bool:
+    """Return whether to open the store makes nothing.
+
+    Raises:
+        CatalogError: the database does not answer.
+    """
+    if not config.shared:
+        return is_store(config.store)
+    from mediakeep.catalogs.postgres_migrations import SCHEMA, version_of
+
+    return version_of(config.store, schema=config.schema or SCHEMA) > 0
 
 
 def _worker(config: ServerConfig) -> ASGIApp:
@@ -87,6 +105,7 @@ def _open(config: ServerConfig) -> MediaStore:
     return open_store(
         config.store,
         blobs=config.blobs or None,
+        catalog_options={"schema": config.schema} if config.schema else None,
         limits=config.limits,
         default_ttl=config.default_ttl_seconds or None,
         # The server sweeps by itself; this only says what is too old.
