@@ -246,8 +246,7 @@ def externalize_history(
         if len(content.data) < max(1, min_bytes):
             return content
         ref = contents.keep(content.data, MediaMeta("", content.media_type, note(FRAMEWORK)))
-        # By default the identifier comes from the data, and a model may have been told it already.
-        return replace(content, data=ref.encode(), _identifier=content.identifier)
+        return _with(content, type(content), ref.encode(), content.media_type)
 
     return [_rewritten(it, kept) for it in messages]
 
@@ -280,10 +279,8 @@ def inline_history(
         if isinstance(found, str):
             return found
         media_type = said if target.gives_back and said else found.content_type
-        if isinstance(content, BinaryContent):
-            return replace(content, data=found.data, media_type=media_type)
-        whole = BinaryContent(found.data, media_type=media_type, vendor_metadata=content.vendor_metadata)
-        return replace(whole, _identifier=content.identifier)
+        kind = type(content) if isinstance(content, BinaryContent) else BinaryContent
+        return _with(content, kind, found.data, media_type)
 
     return [_rewritten(it, sent) for it in messages]
 
@@ -297,6 +294,18 @@ def _ref_of(content: BinaryContent | FileUrl) -> str | None:
         return content.url if is_ref(content.url) else None
     found = _REF.fullmatch(content.data) if len(content.data) < 64 else None
     return found and found[0].decode()
+
+
+def _with(
+    content: BinaryContent | FileUrl, kind: type[BinaryContent], data: bytes, media_type: str
+) -> BinaryContent:
+    """Return `content` with other data; it keeps its name, which by default comes from the data."""
+    return kind(
+        data,
+        media_type=media_type,
+        identifier=content.identifier,
+        vendor_metadata=content.vendor_metadata,
+    )
 
 
 Change = Callable[[BinaryContent | FileUrl], BinaryContent | FileUrl | str]
