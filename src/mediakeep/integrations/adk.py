@@ -1,16 +1,15 @@
 """google-adk: artifacts in a store, each name a scope, below that of its session or its user."""
 
 import random
-import threading
 import time
 from functools import partial
 from typing import Any, cast
-from weakref import WeakValueDictionary
 
 from mediakeep.errors import UnknownRef
 from mediakeep.integrations.notes import note, noted
 from mediakeep.integrations.scopes import scope_of
 from mediakeep.integrations.threads import Threads
+from mediakeep.integrations.turns import Turns
 from mediakeep.model import Entry, MediaMeta
 from mediakeep.store import MediaStore
 
@@ -48,7 +47,8 @@ class AdkArtifacts(BaseArtifactService):
 
     Looking at an artifact reads the entries of its versions, listing names those of the session and the
     user; nothing of the rest of the store. A version has the number that follows the highest one that is
-    live. Several processes may save at once.
+    live. Several processes may save at once: each save gets a number of its own, and at worst one is
+    left out.
 
     Args:
         store: where the artifacts go; it is not closed.
@@ -57,7 +57,7 @@ class AdkArtifacts(BaseArtifactService):
     def __init__(self, store: MediaStore) -> None:
         self._store = store
         self._threads = Threads()
-        self._saving: WeakValueDictionary[str, _Turn] = WeakValueDictionary()
+        self._turns = Turns()
 
     def scope(self, *, app_name: str, user_id: str, session_id: str | None = None) -> str:
         """Return the scope that the artifacts of a session lie below, or those of a whole user.
@@ -104,7 +104,7 @@ class AdkArtifacts(BaseArtifactService):
         name = filename.removeprefix("user:")
 
         def save() -> tuple[str, int]:
-            with self._saving.setdefault(scope, _Turn()).lock:
+            with self._turns.of(scope):
                 return self._save(scope, data, name, mime_type or "", said)
 
         _, version = await self._threads.run(save, undo=lambda saved: self._store.release(saved[0]))
@@ -113,19 +113,31 @@ class AdkArtifacts(BaseArtifactService):
     def _save(
         self, scope: str, data: bytes, name: str, mime_type: str, said: dict[str, Any]
     ) -> tuple[str, int]:
-        """Put a version under the next free number, and return its ref and that number.
-
-        The lock is one of this process. Of two processes that take the same number at least the one that
-        comes last sees the other, and takes the next one.
-        """
+        """Put a version under the next free number, and return its ref and that number."""
         while True:
             version = max((it for _, it, _ in self._versions(scope)), default=-1) + 1
             meta = MediaMeta(name, mime_type, note(FRAMEWORK, {"version": version, **said}))
             ref = self._store.put(data, meta, scope)
-            if all(it != version or entry.ref == ref for entry, it, _ in self._versions(scope)):
+            if self._has_alone(scope, version, ref):
                 return ref, version
             self._store.release(ref)
-            time.sleep(random.uniform(0, 0.02))  # noqa: S311  or both would meet again and again
+            time.sleep(random.uniform(0, _STEP_SECONDS))  # noqa: S311  it keeps no secret
+
+    def _has_alone(self, scope: str, version: int, ref: str) -> bool:
+        """Return whether no other version has this number, which another process may have taken too.
+
+        Of two that took it the one that looks last sees the other. Who sees a smaller ref gives way. Who
+        sees larger ones only waits for them to do so: one that looked too early to see this one has kept
+        the number, and will not.
+        """
+        for _ in range(_STEPS):
+            rivals = [entry.ref for entry, it, _ in self._versions(scope) if it == version]
+            if rivals == [ref]:
+                return True
+            if min(rivals, default="") < ref:
+                return False
+            time.sleep(_STEP_SECONDS)
+        return False
 
     async def load_artifact(
         self,
@@ -251,15 +263,11 @@ _Version = tuple[Entry, int, dict[str, Any]]
 _MOST_REFERENCES = 5
 """How many references are followed from one artifact to another, as by ADK's own services."""
 
+_STEPS, _STEP_SECONDS = 20, 0.01
+"""How often, and after how long, who saves looks whether others of the same number have given way."""
+
 _REMOVED = types.Part(inline_data=types.Blob(mime_type="application/octet-stream", data=b""))
 """What ADK saves as a version when a session is taken back to before the artifact was there."""
-
-
-class _Turn:
-    """Whose turn it is to save a version of one artifact, in this process."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
 
 
 def _checked(field: str, value: str) -> str:

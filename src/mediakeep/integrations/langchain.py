@@ -5,15 +5,11 @@ and those before its version 1) and those of the providers, which its messages m
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, cast
 
-from mediakeep.errors import MediaError
 from mediakeep.integrations.contents import Contents, KeepingStore
 from mediakeep.messages import Provider, externalize, inline
 from mediakeep.messages.providers import provider_of
-from mediakeep.messages.shapes import KINDS
-from mediakeep.refs import is_ref
 from mediakeep.store import MediaStore
 
 try:
@@ -66,9 +62,6 @@ def inline_messages(
     target = provider_of(provider)
     fields = _FIELDS if target.gives_back else ("content",)
     trees = [_tree(it, fields) for it in messages]
-    for tree in trees:
-        if isinstance(tree["content"], list):
-            tree["content"] = [_with_ref_as_data(it, store) for it in tree["content"]]
     full = inline(trees, store, provider=target)
     return [_with(message, tree) for message, tree in zip(messages, full, strict=True)]
 
@@ -92,17 +85,3 @@ def _with(message: BaseMessage, tree: dict[str, Any]) -> BaseMessage:
         if field in _FIELDS and value and value != getattr(message, field)
     }
     return message.model_copy(update=changed) if changed else message
-
-
-def _with_ref_as_data(block: Any, store: MediaStore) -> Any:
-    """Return a block of LangChain's whose URL is a ref with the ref in place of its data."""
-    if not (isinstance(block, dict) and block.get("type") in KINDS):
-        return block
-    ref = block.get("url")
-    if not (isinstance(ref, str) and is_ref(ref)):
-        return block
-    said = {key: value for key, value in block.items() if key != "url"}
-    if "mime_type" not in said:
-        with suppress(MediaError):  # whatever is wrong with it, `inline` says it in the block's place
-            said["mime_type"] = store.entry(ref).meta.content_type
-    return {**said, "base64": ref}

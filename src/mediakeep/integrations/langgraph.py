@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 from mediakeep.integrations.contents import Contents, KeepingStore
 from mediakeep.integrations.scopes import scope_of
 from mediakeep.integrations.threads import Threads
+from mediakeep.integrations.turns import Turns
 from mediakeep.messages import externalize, inline
 from mediakeep.messages.shapes import find_slot
 from mediakeep.store import MediaStore
@@ -85,6 +86,7 @@ class MediaCheckpointer(BaseCheckpointSaver[Any]):
         self._min_bytes = min_bytes
         self._inlines = inline
         self._threads = Threads()
+        self._turns = Turns()
 
     # -- in
 
@@ -147,7 +149,9 @@ class MediaCheckpointer(BaseCheckpointSaver[Any]):
         def keep(tree: Any) -> Any:
             return externalize(tree, keeping, scope, min_bytes=self._min_bytes, source=FRAMEWORK)
 
-        return cast("Tree", _walked(state, keep))
+        # LangGraph saves a checkpoint and the writes that led to it at once, with the same media.
+        with self._turns.of(scope):
+            return cast("Tree", _walked(state, keep))
 
     # -- out
 

@@ -7,6 +7,7 @@
 """
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -93,6 +94,7 @@ class HarnessMedia:
         # Others than those of histories: their refs stand nowhere, and change when they are renewed.
         self._contents = Contents(store, scope, HARNESS)
         self._threads = Threads()
+        self._turn = threading.Lock()
 
     async def put(self, data: bytes, *, context: MediaContext = _NO_CONTEXT) -> str:
         """Keep `data` in the scope, and return its address.
@@ -108,15 +110,12 @@ class HarnessMedia:
     def _put(self, data: bytes, context: MediaContext) -> str:
         address = media_uri_for(data)
         digest = parse_media_uri(address)
-        ref = self._contents.own(digest)
-        if ref is not None and self._renewed(digest, ref):
-            return address
-        meta = MediaMeta(
-            context.filename or "",
-            context.media_type or "",
-            note(HARNESS, {"metadata": dict(context.metadata)} if context.metadata else None),
-        )
-        self._contents.keep(data, meta, ttl=self._ttl)
+        metadata = {"metadata": dict(context.metadata)} if context.metadata else None
+        meta = MediaMeta(context.filename or "", context.media_type or "", note(HARNESS, metadata))
+        with self._turn:
+            ref = self._contents.own(digest)
+            if ref is None or not self._renewed(digest, ref):
+                self._contents.keep(data, meta, ttl=self._ttl)
         return address
 
     def _renewed(self, digest: str, ref: str) -> bool:

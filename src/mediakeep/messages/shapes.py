@@ -8,6 +8,7 @@ ResourceContents), and `langchain-core` (1.7, messages/content.py).
 from typing import Any, NamedTuple
 
 from mediakeep.messages.trees import Node
+from mediakeep.refs import is_ref
 
 KINDS = ("image", "audio", "video", "file")
 """What a medium is to a model; a `file` is whatever is none of the others."""
@@ -149,6 +150,11 @@ def _langchain(node: Node) -> Slot | None:
     kind = "file" if node.get("type") == "text-plain" else node.get("type")
     if kind not in KINDS:
         return None
+    url = node.get("url")
+    if isinstance(url, str):
+        if url.lstrip()[:5].lower() != "data:" and not is_ref(url):
+            return None
+        return _slot("langchain", node, ("url",), (kind,), type_key="mime_type", url=True)
     key = "data" if node.get("source_type") == "base64" else "base64"
     slot = _slot("langchain", node, (key,), (kind,), type_key="mime_type")
     extras = node.get("extras")
