@@ -6,6 +6,7 @@ import time
 
 from benchmarks import (
     asynchronous,
+    checkpoints,
     durable,
     memory,
     messages,
@@ -25,6 +26,7 @@ LINES = {
     **processes.LINES,
     **startup.LINES,
     **messages.LINES,
+    **checkpoints.LINES,
     **asynchronous.LINES,
     **sniffing.LINES,
     **streaming.LINES,

@@ -238,6 +238,22 @@ def test_every_value_of_a_state_comes_back_as_it_was(memory, saver, value):
     assert memory.stats().refs == (BASE64[:100] in written_before)
 
 
+def test_what_channels_were_made_of_is_told_with_its_pictures(memory, saver):
+    def history(checkpointer):
+        graph = chat([]).compile(checkpointer=checkpointer)
+        first = HumanMessage(asked().content, id="1")
+        graph.invoke({"messages": [first]}, THREAD)
+        graph.invoke({"messages": [HumanMessage("And now?", id="2")]}, THREAD)
+        config = graph.get_state(THREAD).config
+        told = checkpointer.get_delta_channel_history(config=config, channels=["messages"])
+        awaited = checkpointer.aget_delta_channel_history(config=config, channels=["messages"])
+        assert asyncio.run(awaited) == told
+        return [it.content for it in told["messages"]["seed"]]
+
+    assert history(MediaCheckpointer(saver, memory)) == history(InMemorySaver())
+    assert BASE64.encode() not in saved(saver)
+
+
 def test_what_is_loaded_may_keep_its_refs(memory, saver):
     seen = []
     graph = chat(seen).compile(checkpointer=MediaCheckpointer(saver, memory, inline=False))

@@ -41,7 +41,7 @@ class AdkArtifacts(BaseArtifactService):
     """ADK's artifact service, over a store.
 
     The versions of an artifact are the refs of a scope of its own, below that of its session, or of its
-    user where its name begins with `user:`. :meth:`scope` gives those. So a session's artifacts end by
+    user where its name begins with `user:`; `scope` gives those. So a session's artifacts end by
     `store.release_all(service.scope(...), nested=True)`, and a user's likewise. ADK itself ends none
     with its session.
 

@@ -17,9 +17,9 @@ class Contents:
     writer may stand on it already.
 
     There is no index of hashes: to find one, the entries of the scope are read, and nothing of the rest
-    of the store. That costs in proportion to the scope, once: what was found is remembered, and what is
-    remembered is checked before it is given. Media that were registered where they lie have no hash,
-    and are not found.
+    of the store. What was read is remembered, and checked before it is given; only for what is not
+    known yet they are read again. Media that were registered where they lie have no hash, and are not
+    found.
 
     Safe from any thread. Two writers of the same bytes at the same moment may both make a ref; both end
     with the scope.

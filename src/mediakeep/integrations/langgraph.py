@@ -266,7 +266,7 @@ def _walked(value: Any, change: Callable[[Any], Any]) -> Any:
         named: Any = value
         return _rebuilt(value, named._asdict(), lambda new: named._replace(**new), change)
     if isinstance(value, BaseModel):
-        held = {name: getattr(value, name) for name in type(value).model_fields}
+        held = {it: getattr(value, it) for it in type(value).model_fields} | (value.model_extra or {})
         return _rebuilt(value, held, lambda new: value.model_copy(update=new), change)
     if isinstance(value, Send):
         return _rebuilt(value, {"arg": value.arg}, partial(_sent_again, value), change)

@@ -63,7 +63,8 @@ class HarnessMedia:
     the scope, and all of them end with it: `store.release_all(scope)`. So give it the scope of what the
     snapshots are of. Bytes that others put into the scope are found too.
 
-    To find a hash the scope is read, and not the store: see :class:`Contents`.
+    To find a hash that it does not know yet the entries of the scope are read, and nothing of the rest
+    of the store.
 
     Args:
         store: where the media are; it is not closed.
