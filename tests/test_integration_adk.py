@@ -12,9 +12,14 @@ import pytest
 
 pytest.importorskip("google.adk", reason="needs mediakeep[adk]")
 
+from google.adk.agents import Agent
 from google.adk.artifacts import InMemoryArtifactService
 from google.adk.artifacts.file_artifact_service import FileArtifactService
 from google.adk.errors.input_validation_error import InputValidationError
+from google.adk.models import BaseLlm, LlmResponse
+from google.adk.runners import Runner
+from google.adk.sessions import InMemorySessionService
+from google.adk.tools import ToolContext
 from google.genai import types
 
 from mediakeep import FileMediaStore, Limits, MediaMissing, TooLarge, open_store
@@ -88,7 +93,8 @@ def test_what_is_not_there_is_none_and_no_error(service):
         picture(),
         picture(b"\0" * 3, "text/plain"),
         text("words, and Zoë's"),
-        types.Part(inline_data=types.Blob(mime_type="image/jpeg", data=JPEG)),
+        picture(b"", "application/pdf"),
+        types.Part(inline_data=types.Blob(mime_type="a/b", data=b"c", display_name="My (final).png")),
     ],
 )
 def test_what_was_saved_is_loaded(service, part):
@@ -103,14 +109,14 @@ def test_a_part_may_be_given_as_json_has_it(service):
 
 
 def test_each_save_is_the_next_version_and_all_stay(service):
-    for number in range(4):
+    for number in range(12):
         saved = service.save_artifact(**SESSION, filename="a/b c", artifact=text(f"v{number}"))
         assert saved == number
-    assert service.list_versions(**SESSION, filename="a/b c") == [0, 1, 2, 3]
-    assert service.load_artifact(**SESSION, filename="a/b c") == text("v3")
+    assert service.list_versions(**SESSION, filename="a/b c") == list(range(12))
+    assert service.load_artifact(**SESSION, filename="a/b c") == text("v11")
     assert service.load_artifact(**SESSION, filename="a/b c", version=1) == text("v1")
     assert service.load_artifact(**SESSION, filename="a/b c", version=0) == text("v0")
-    for none in (4, -1):
+    for none in (12, -1):
         assert service.load_artifact(**SESSION, filename="a/b c", version=none) is None
         assert service.get_artifact_version(**SESSION, filename="a/b c", version=none) is None
 
@@ -279,6 +285,21 @@ def test_empty_text_is_text_and_an_empty_part_is_refused(both):
         both.save_artifact(**SESSION, filename="it", artifact=types.Part())
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        types.Part(file_data=types.FileData(file_uri="")),
+        types.Part(inline_data=types.Blob(mime_type="image/png")),
+        types.Part(function_call=types.FunctionCall(name="f")),
+    ],
+)
+def test_a_part_without_content_is_refused(ours, part):
+    """As ADK's services of files and of buckets do."""
+    with pytest.raises(InputValidationError):
+        ours.save_artifact(**SESSION, filename="it", artifact=part)
+    assert ours.list_artifact_keys(**SESSION) == []
+
+
 def test_an_artifact_that_a_rewind_removed_is_none(service):
     gone = types.Part(inline_data=types.Blob(mime_type="application/octet-stream", data=b""))
     service.save_artifact(**SESSION, filename="it", artifact=text("was there"))
@@ -398,3 +419,46 @@ def test_a_file_that_somebody_deleted_is_missed_aloud(memory, ours):
     memory.resolve(ours.get_artifact_version(**SESSION, filename="it").canonical_uri).unlink()
     with pytest.raises(MediaMissing):
         ours.load_artifact(**SESSION, filename="it")
+
+
+# -- a whole agent
+
+
+class Scripted(BaseLlm):
+    """A model that asks for a tool once, and then says what it got."""
+
+    async def generate_content_async(self, llm_request, stream=False):
+        last = llm_request.contents[-1].parts[-1]
+        if last.function_response is None:
+            part = types.Part(function_call=types.FunctionCall(name="draw", args={}))
+        else:
+            part = text(str(last.function_response.response["result"]))
+        yield LlmResponse(content=types.Content(role="model", parts=[part]))
+
+
+async def draw(tool_context: ToolContext) -> str:
+    """Draw a lake."""
+    version = await tool_context.save_artifact("lake.jpg", picture())
+    loaded = await tool_context.load_artifact("lake.jpg")
+    return f"version {version} of {await tool_context.list_artifacts()}, {len(loaded.inline_data.data)}"
+
+
+def test_an_agent_saves_and_loads_what_its_tool_draws(memory):
+    service = AdkArtifacts(memory)
+
+    async def main():
+        sessions = InMemorySessionService()
+        agent = Agent(name="painter", model=Scripted(model="scripted"), tools=[draw])
+        runner = Runner(app_name="app", agent=agent, session_service=sessions, artifact_service=service)
+        await sessions.create_session(**SESSION)
+        said = []
+        for _ in range(2):
+            message = types.Content(role="user", parts=[text("Draw a lake")])
+            async for event in runner.run_async(user_id="user", session_id="42", new_message=message):
+                said += [it.text for it in event.content.parts if it.text]
+        await runner.close()
+        return said
+
+    assert asyncio.run(main()) == [f"version {n} of ['lake.jpg'], {len(JPEG)}" for n in range(2)]
+    memory.release_all(service.scope(**SESSION), nested=True)
+    assert memory.stats().files == 0

@@ -27,6 +27,7 @@ JPEG = written(photograph(320, 240), "JPEG")
 BASE64 = base64.b64encode(JPEG).decode()
 PICTURE = {"type": "image", "base64": BASE64, "mime_type": "image/jpeg"}
 THREAD = {"configurable": {"thread_id": "42"}}
+SPACE = {"configurable": {"thread_id": "42", "checkpoint_ns": ""}}
 
 
 def asked(words="What is this?"):
@@ -54,6 +55,18 @@ def saved(saver):
     return b"".join([*blobs, *writes, *heads])
 
 
+def checkpoint_of(value):
+    return {
+        "v": 1,
+        "id": "1",
+        "ts": "",
+        "channel_values": {"it": value},
+        "channel_versions": {"it": 1},
+        "versions_seen": {},
+        "updated_channels": None,
+    }
+
+
 def chat(seen):
     """A graph that answers, and keeps what its node was given."""
 
@@ -77,16 +90,16 @@ def test_it_does_what_langgraph_asks_of_a_checkpointer():
     assert report.passed_all_base()
 
 
-def test_a_thread_has_its_pictures_and_its_checkpoints_have_none(memory, saver):
+def test_a_thread_has_its_pictures_and_its_checkpoints_have_none(store, saver):
     seen = []
-    graph = chat(seen).compile(checkpointer=MediaCheckpointer(saver, memory))
+    graph = chat(seen).compile(checkpointer=MediaCheckpointer(saver, store))
     graph.invoke({"messages": [asked()]}, THREAD)
     graph.invoke({"messages": [HumanMessage("And now?")]}, THREAD)
     assert seen[-1][0].content == asked().content
     assert graph.get_state(THREAD).values["messages"][0].content[1] == PICTURE
     assert b"media://" in saved(saver)
     assert BASE64.encode() not in saved(saver)
-    assert [(it.scope, it.size) for it in memory.entries()] == [("langgraph:42", len(JPEG))]
+    assert [(it.scope, it.size) for it in store.entries()] == [("langgraph:42", len(JPEG))]
 
 
 def test_without_it_the_checkpoints_have_the_pictures(saver):
@@ -185,6 +198,13 @@ class Plot:
     points: list = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Sketch:
+    """Of no other test: that a type is not allowed is logged once in a process."""
+
+    block: dict
+
+
 class Pair(NamedTuple):
     left: Any
     right: Any
@@ -212,20 +232,11 @@ class Report(BaseModel):
 )
 def test_every_value_of_a_state_comes_back_as_it_was(memory, saver, value):
     """As the saver by itself gives it: what its serializer makes of a value is not ours."""
-    checkpoint = {
-        "v": 1,
-        "id": "1",
-        "ts": "",
-        "channel_values": {"it": value},
-        "channel_versions": {"it": 1},
-        "versions_seen": {},
-        "updated_channels": None,
-    }
+    checkpoint = checkpoint_of(value)
     written_before = repr(value)
-    space = {"configurable": {"thread_id": "42", "checkpoint_ns": ""}}
     bare, checkpointer = InMemorySaver(), MediaCheckpointer(saver, memory)
     for it in (bare, checkpointer):
-        config = it.put(space, checkpoint, {}, {"it": 1})
+        config = it.put(SPACE, checkpoint, {}, {"it": 1})
         it.put_writes(config, [("it", value)], "task")
     assert BASE64.encode() not in saved(saver)
     expected, found = bare.get_tuple(config), checkpointer.get_tuple(config)
@@ -252,6 +263,17 @@ def test_what_channels_were_made_of_is_told_with_its_pictures(memory, saver):
 
     assert history(MediaCheckpointer(saver, memory)) == history(InMemorySaver())
     assert BASE64.encode() not in saved(saver)
+
+
+def test_types_that_are_allowed_are_those_of_the_saver(memory, saver, caplog):
+    checkpointer = MediaCheckpointer(saver, memory)
+    clone = checkpointer.with_allowlist([(Sketch.__module__, "Sketch")])
+    config = clone.put(SPACE, checkpoint_of(Sketch(PICTURE)), {}, {"it": 1})
+    assert clone.get_tuple(config).checkpoint["channel_values"] == {"it": Sketch(PICTURE)}
+    assert "unregistered" not in caplog.text
+    checkpointer.get_tuple(config)
+    assert "unregistered" in caplog.text
+    assert clone.config_specs == saver.config_specs
 
 
 def test_what_is_loaded_may_keep_its_refs(memory, saver):

@@ -1,6 +1,7 @@
 """pydantic-ai: snapshots find media by hash, histories hold refs, and both end with their scope."""
 
 import asyncio
+import threading
 import urllib.request
 
 import pytest
@@ -195,6 +196,30 @@ def test_each_put_begins_the_time_to_live_again():
         run(main())
 
 
+def test_what_is_renewed_by_one_can_be_got_by_another_at_every_moment(opened, kind):
+    one = opened()
+    other = one if kind == "memory" else opened()
+    address, done = media_uri_for(PNG), threading.Event()
+    run(HarnessMedia(one, SCOPE, ttl=60).put(PNG))
+
+    def renew():
+        media = HarnessMedia(one, SCOPE, ttl=60)
+        while not done.is_set():
+            run(media.put(PNG))
+
+    async def get(media):
+        for _ in range(30):
+            assert await media.get(address) == PNG
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        run(get(HarnessMedia(other, SCOPE)))
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_it_works_in_event_loop_after_event_loop(memory):
     media = HarnessMedia(memory, SCOPE)
     address = run(media.put(JPEG))
@@ -298,16 +323,16 @@ def every_place():
     ]
 
 
-def test_a_history_comes_back_as_it_was_from_every_place(memory):
+def test_a_history_comes_back_as_it_was_from_every_place(store):
     history = every_place()
-    kept = externalize_history(history, memory, SCOPE)
+    kept = externalize_history(history, store, SCOPE)
     saved = ModelMessagesTypeAdapter.dump_json(kept)
     assert len(saved) < 3500
     loaded = ModelMessagesTypeAdapter.validate_json(saved)
-    again = inline_history(loaded, memory)
+    again = inline_history(loaded, store)
     assert ModelMessagesTypeAdapter.dump_json(again) == ModelMessagesTypeAdapter.dump_json(history)
-    assert memory.stats().refs == 3
-    assert {it.meta.source for it in memory.entries(SCOPE)} == {"pydantic-ai"}
+    assert store.stats().refs == 3
+    assert {it.meta.source for it in store.entries(SCOPE)} == {"pydantic-ai"}
 
 
 def test_the_history_that_was_given_is_not_changed(memory):

@@ -86,7 +86,8 @@ class AdkArtifacts(BaseArtifactService):
 
         Raises:
             InputValidationError: a name is none, a `session_id` is missing, the part has neither data
-                nor text nor a file's URI, the metadata cannot be JSON, or a reference leads elsewhere.
+                nor text nor the URI of a file, the metadata cannot be JSON, or a reference leads
+                elsewhere.
             MediaError: what :meth:`MediaStore.put` raises, such as `QuotaExceeded`.
         """
         scope = self._scope_of(app_name, user_id, session_id, filename)
@@ -99,7 +100,7 @@ class AdkArtifacts(BaseArtifactService):
             said["custom"] = custom_metadata
         try:
             note(FRAMEWORK, said)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise InputValidationError(f"custom_metadata must be JSON: {error}") from error
         name = filename.removeprefix("user:")
 
@@ -277,15 +278,14 @@ def _checked(field: str, value: str) -> str:
 
 def _taken_apart(part: types.Part) -> tuple[bytes, str | None, dict[str, Any]]:
     """Return the bytes of a part, their type, and the rest of it as JSON."""
-    if part.inline_data is not None:
-        mime_type, data, without = part.inline_data.mime_type, part.inline_data.data, {"data"}
-        rest = part.model_dump(mode="json", exclude={"inline_data": without}, exclude_none=True)
+    if part.inline_data is not None and part.inline_data.data is not None:
+        rest = part.model_dump(mode="json", exclude={"inline_data": {"data"}}, exclude_none=True)
         rest.setdefault("inline_data", {})
-        return data or b"", mime_type, rest
+        return part.inline_data.data, part.inline_data.mime_type, rest
     rest = part.model_dump(mode="json", exclude={"text"}, exclude_none=True)
     if part.text is not None:
         return part.text.encode("utf-8", "surrogatepass"), "text/plain", {**rest, "text": ""}
-    if part.file_data is not None:
+    if part.file_data is not None and part.file_data.file_uri:
         mime_type = None if is_artifact_ref(part) else part.file_data.mime_type
         return _uri_of(part).encode(), mime_type, rest
     raise InputValidationError("An artifact must have inline_data, text or file_data.")
