@@ -119,9 +119,14 @@ class AdkArtifacts(BaseArtifactService):
             version = max((it for _, it, _ in self._versions(scope)), default=-1) + 1
             meta = MediaMeta(name, mime_type, note(FRAMEWORK, {"version": version, **said}))
             ref = self._store.put(data, meta, scope)
-            if self._has_alone(scope, version, ref):
+            kept = False
+            try:
+                kept = self._has_alone(scope, version, ref)
+            finally:
+                if not kept:
+                    self._store.release(ref)
+            if kept:
                 return ref, version
-            self._store.release(ref)
             time.sleep(random.uniform(0, _STEP_SECONDS))  # noqa: S311  it keeps no secret
 
     def _has_alone(self, scope: str, version: int, ref: str) -> bool:
