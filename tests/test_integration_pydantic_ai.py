@@ -411,7 +411,7 @@ def test_an_agent_has_refs_in_its_history_and_its_model_has_the_media(tmp_path):
         def look() -> list:
             return ["a closer look", BinaryContent(PNG, media_type="image/png")]
 
-        first = agent.run_sync(["What is this?", BinaryContent(JPEG, media_type="image/jpeg")], deps=42)
+        first = run(agent.run(["What is this?", BinaryContent(JPEG, media_type="image/jpeg")], deps=42))
         assert data_of(seen[1][0]) == JPEG
         assert seen[1][2].parts[0].content[1].data == PNG
         assert len(first.new_messages()) == 4
@@ -420,7 +420,7 @@ def test_an_agent_has_refs_in_its_history_and_its_model_has_the_media(tmp_path):
         assert saved.count(b"bWVkaWE6Ly") == 2  # `media://` in base64
 
         history = ModelMessagesTypeAdapter.validate_json(saved)
-        second = agent.run_sync("And now?", deps=42, message_history=history)
+        second = run(agent.run("And now?", deps=42, message_history=history))
         assert data_of(seen[-1][0]) == JPEG
         assert len(second.new_messages()) == 2
         assert store.scopes() == ["chat:42"]
