@@ -6,6 +6,7 @@ import time
 
 from benchmarks import (
     asynchronous,
+    checkpoints,
     durable,
     memory,
     messages,
@@ -28,6 +29,7 @@ LINES = {
     **processes.LINES,
     **startup.LINES,
     **messages.LINES,
+    **checkpoints.LINES,
     **asynchronous.LINES,
     **sniffing.LINES,
     **streaming.LINES,

@@ -83,7 +83,7 @@ def look(store: MediaStore, ref: str, slot: Slot, said: str = "") -> Known:
         meta = store.resolve_with_meta(ref).meta
         with store.open(ref) as file:
             head = file.read(HEAD_BYTES)
-            size = file.seek(0, os.SEEK_END)
+            size = file.seek(0, os.SEEK_END)  # an object in a bucket is no file of this machine
     except UnknownRef as error:
         raise Withheld(_why(error), replace(unknown, size=_last_size(store, ref))) from error
     except (MediaError, OSError) as error:

@@ -202,7 +202,9 @@ _GOOGLE = Provider(
 
 _DATA_URL = Provider(
     name="data-url",
-    families=frozenset({"openai", "openai-responses", "anthropic", "anthropic-url", "gemini", "mcp"}),
+    families=frozenset(
+        {"openai", "openai-responses", "anthropic", "anthropic-url", "gemini", "mcp", "langchain"}
+    ),
     types=ANYTHING,
 )
 

@@ -1,13 +1,14 @@
 """The shapes in which the APIs carry media: where in a part the data is, and how to build one.
 
 Sources: the request types of the SDKs `openai` (Chat Completions and Responses), `anthropic` (Messages),
-`google-genai` (generateContent) and the Model Context Protocol's schema (2025-11-25, ContentBlock and
-ResourceContents).
+`google-genai` (generateContent), the Model Context Protocol's schema (2025-11-25, ContentBlock and
+ResourceContents), and `langchain-core` (1.7, messages/content.py).
 """
 
 from typing import Any, NamedTuple
 
 from mediakeep.messages.trees import Node
+from mediakeep.refs import is_ref
 
 KINDS = ("image", "audio", "video", "file")
 """What a medium is to a model; a `file` is whatever is none of the others."""
@@ -20,8 +21,8 @@ class Slot(NamedTuple):
     """The place in a part of a message that holds media."""
 
     family: str
-    """Whose shape it is: `openai`, `openai-responses`, `anthropic`, `gemini` or `mcp`; `anthropic-url`
-    is Anthropic's for what is not in the message."""
+    """Whose shape it is: `openai`, `openai-responses`, `anthropic`, `gemini`, `mcp` or `langchain`;
+    `anthropic-url` is Anthropic's for what is not in the message."""
     path: tuple[str, ...]
     """The keys that lead to the data."""
     value: str | bytes
@@ -54,7 +55,7 @@ def find_slot(node: Node) -> Slot | None:
     finder = _BY_TYPE.get(kind) if isinstance(kind := node.get("type"), str) else None
     if finder is not None and (slot := finder(node)) is not None:
         return slot
-    return _gemini(node) or _contents(node)
+    return _gemini(node) or _contents(node) or _langchain(node)
 
 
 def replaced(node: Node, path: tuple[str, ...], value: object) -> Node:
@@ -142,6 +143,23 @@ def _gemini(node: Node) -> Slot | None:
         if key in node:
             return _slot("gemini", node, (key, "data"), KINDS, type_key=type_key, name_key=name_key)
     return None
+
+
+def _langchain(node: Node) -> Slot | None:
+    """LangChain's standard blocks, and those before its version 1, which say `source_type`."""
+    kind = "file" if node.get("type") == "text-plain" else node.get("type")
+    if kind not in KINDS:
+        return None
+    url = node.get("url")
+    if isinstance(url, str):
+        if url.lstrip()[:5].lower() != "data:" and not is_ref(url):
+            return None
+        return _slot("langchain", node, ("url",), (kind,), type_key="mime_type", url=True)
+    key = "data" if node.get("source_type") == "base64" else "base64"
+    slot = _slot("langchain", node, (key,), (kind,), type_key="mime_type")
+    extras = node.get("extras")
+    name = extras.get("filename") if isinstance(extras, dict) else node.get("filename")
+    return slot and slot._replace(filename=name if isinstance(name, str) else "")
 
 
 _BY_TYPE = {
