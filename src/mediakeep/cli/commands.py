@@ -10,6 +10,7 @@ from mediakeep.cli.ending import release, sweep
 from mediakeep.cli.erasing import erase
 from mediakeep.cli.incoming import add, put
 from mediakeep.cli.journal import log
+from mediakeep.cli.mcp import mcp
 from mediakeep.cli.migrating import migrate
 from mediakeep.cli.options import takes_json, takes_store
 from mediakeep.cli.outgoing import cat, export, ls, resolve, scopes, show, stats
@@ -78,6 +79,6 @@ def completion(shell: str) -> None:
 
 for _command in (
     *(put, add, resolve, show, cat, export, ls, scopes),
-    *(release, erase, sweep, log, stats, check, copy, migrate, serve, token, completion),
+    *(release, erase, sweep, log, stats, check, copy, migrate, serve, token, mcp, completion),
 ):
     command_line.add_command(_command)
