@@ -1,4 +1,4 @@
-"""`mediakeep mcp` as a process, and the SDK's client of it, over each transport."""
+"""`mediakeep mcp` as a process, over each transport."""
 
 import os
 import re
@@ -6,11 +6,10 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 COMMAND = [sys.executable, "-m", "mediakeep", "mcp"]
@@ -47,22 +46,7 @@ def serving(*arguments: str | Path, **environment: str) -> Iterator[str]:
                 process.kill()
 
 
-@asynccontextmanager
-async def connected(
-    transport: str, *arguments: str | Path, mode: str = "auto", handler=None, cwd: Path | None = None
-) -> AsyncIterator[Client]:
-    """Start the command, and give a client of it."""
-    options = {"mode": mode, "message_handler": handler, "read_timeout_seconds": DEADLINE}
-    if transport == "http":
-        with serving(*arguments) as address:
-            async with Client(address, **options) as client:
-                yield client
-    else:
-        started = StdioServerParameters(
-            command=COMMAND[0],
-            args=[*COMMAND[1:], *map(str, arguments)],
-            env=dict(os.environ),
-            cwd=cwd,
-        )
-        async with Client(started, **options) as client:
-            yield client
+def started(*arguments: str | Path) -> StdioServerParameters:
+    """What starts the command for a client that speaks over its standard input and output."""
+    said = [*COMMAND[1:], *map(str, arguments)]
+    return StdioServerParameters(command=COMMAND[0], args=said, env=dict(os.environ))

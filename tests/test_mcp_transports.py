@@ -1,13 +1,19 @@
 """The command `mediakeep mcp` as a process, asked by the SDK's client over both transports."""
 
 import asyncio
+import http.client
 import os
 import re
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,12 +25,31 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ResourceListChangedNotification, ResourceUpdatedNotification
 
-from mcp_server import COMMAND, connected, serving
+from http_server import running
+from mcp_server import COMMAND, serving, started
 from mediakeep import MediaMeta, open_store
 from mediakeep.cli import main as command
 
 SCOPE = "telegram:42"
-TRANSPORTS = ("stdio", "http")
+
+
+@dataclass
+class Served:
+    """A server over HTTP that all tests may use, with a store that they share."""
+
+    address: str
+    place: Path
+    room: Path
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("served")
+    place, room = folder / "store", folder / "room"
+    room.mkdir()
+    arguments = ("--scope", SCOPE, "--root", room, "--allow-release", "--max-file", "1k")
+    with serving("--store", place, *arguments) as address:
+        yield Served(address, place, room)
 
 
 @pytest.fixture
@@ -43,71 +68,61 @@ def links(result) -> list[str]:
     return [it.uri for it in result.content if it.type == "resource_link"]
 
 
+@pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_media_are_saved_seen_and_released(transport, mode, place, room):
-    (room / "a.txt").write_bytes(b"hello")
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_media_are_saved_read_watched_and_released(transport, mode, place, room, request):
+    told, changed = [], asyncio.Event()
+
+    async def hear(message) -> None:
+        told.append(message)
+        if isinstance(message, ResourceListChangedNotification):
+            changed.set()
+
+    @asynccontextmanager
+    async def clients():
+        options = {"mode": mode, "message_handler": hear, "read_timeout_seconds": 30.0}
+        if transport == "http":
+            served = request.getfixturevalue("served")
+            async with Client(served.address, **options) as client:
+                yield client, served.place, served.room
+        else:
+            arguments = ("--store", place, "--scope", SCOPE, "--root", room, "--allow-release")
+            async with Client(started(*arguments), **options) as client:
+                yield client, place, room
 
     async def main():
-        arguments = ("--store", place, "--scope", SCOPE, "--root", room, "--allow-release")
-        async with connected(transport, *arguments, mode=mode) as client:
-            offered = {it.name for it in (await client.list_tools()).tools}
-            (ref,) = links(await client.call_tool("save_media", {"path": "a.txt"}))
-            listed = [it.uri for it in (await client.list_resources()).resources]
-            text = (await client.read_resource(ref)).contents[0].text
+        async with clients() as (client, place, room):
+            name = f"{mode}.txt"
+            (room / name).write_bytes(b"hello")
+            (ref,) = links(await client.call_tool("save_media", {"path": name}))
+            assert ref in [it.uri for it in (await client.list_resources()).resources]
+            assert (await client.read_resource(ref)).contents[0].text == "hello"
+            async with asyncio.timeout(20):
+                await _see_the_end(client, ref, place)
             ended = await client.call_tool("release_media", {"ref": ref})
-            after = (await client.list_resources(cache_mode="bypass")).resources
-            return offered, [ref] == listed, text, ended.is_error, after
+            assert "was released" in ended.content[0].text
 
-    offered, found, text, failed, after = asyncio.run(main())
-    assert {"list_media", "look_at_media", "save_media", "release_media"} <= offered
-    assert ("make_upload_link" in offered) is (transport == "http")
-    assert (found, text, failed, after) == (True, "hello", False, [])
+    async def _see_the_end(client, ref, place) -> None:
+        if mode == "legacy":
+            assert client.server_capabilities.resources.subscribe
+            assert client.server_capabilities.resources.list_changed
+            await client.subscribe_resource(ref)
+            changed.clear()
+            await asyncio.to_thread(release_elsewhere, place, ref)
+            await changed.wait()
+            assert [it.params.uri for it in told if isinstance(it, ResourceUpdatedNotification)] == [ref]
+        else:
+            async with client.listen(resource_subscriptions=[ref]) as events:
+                await asyncio.to_thread(release_elsewhere, place, ref)
+                assert (await anext(aiter(events))).uri == ref
+
+    asyncio.run(main())
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_stream_tells_of_what_another_process_releases(transport, place, room):
+def release_elsewhere(place: Path, ref: str) -> None:
     with open_store(place, fsync=False) as store:
-        ref = store.put(b"x", scope=SCOPE)
-
-        async def main():
-            async with (
-                connected(transport, "--store", place, "--scope", SCOPE, "--root", room) as client,
-                client.listen(resource_subscriptions=[ref]) as events,
-                asyncio.timeout(20),
-            ):
-                store.release(ref)
-                return await anext(aiter(events))
-
-        assert asyncio.run(main()).uri == ref
-
-
-@pytest.mark.filterwarnings("ignore:resources/subscribe is removed")
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_client_with_a_handshake_is_notified_of_what_another_process_does(transport, place, room):
-    with open_store(place, fsync=False) as store:
-        ref = store.put(b"x", scope=SCOPE)
-        told = []
-
-        async def main():
-            heard = asyncio.Event()
-
-            async def hear(message) -> None:
-                told.append(message)
-                if isinstance(message, ResourceListChangedNotification):
-                    heard.set()
-
-            arguments = ("--store", place, "--scope", SCOPE, "--root", room)
-            async with connected(transport, *arguments, mode="legacy", handler=hear) as client:
-                assert client.server_capabilities.resources.subscribe
-                assert client.server_capabilities.resources.list_changed
-                await client.subscribe_resource(ref)
-                store.release(ref)
-                async with asyncio.timeout(20):
-                    await heard.wait()
-
-        asyncio.run(main())
-    assert [it.params.uri for it in told if isinstance(it, ResourceUpdatedNotification)] == [ref]
+        assert store.release(ref)
 
 
 # -- upload links
@@ -123,67 +138,64 @@ def put(url: str, data: bytes, **headers: str) -> tuple[int, str]:
             return error.code, error.read().decode()
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
-def test_an_upload_link_takes_one_file_and_no_other(transport, place, room):
-    extra = ("--upload-port", "0") if transport == "stdio" else ()
+TOO_LARGE = b"x" * 1001
 
+
+async def upload_link(client, **said: str) -> str:
+    return (await client.call_tool("make_upload_link", said)).structured_content["url"]
+
+
+def test_an_upload_link_takes_one_file_and_no_other(served):
     async def main():
-        arguments = ("--store", place, "--scope", SCOPE, "--root", room, "--max-file", "1k", *extra)
-        async with connected(transport, *arguments) as client:
-            said = {"filename": "a.txt", "scope": f"{SCOPE}:7"}
-            url = (await client.call_tool("make_upload_link", said)).structured_content["url"]
-            tries = (
-                (b"x" * 1001, {}),
-                (b"x", {"content-type": "multipart/form-data"}),
-                (b"hi", {}),
-                (b"", {}),
-            )
-            return [await asyncio.to_thread(put, url, data, **headers) for data, headers in tries]
+        async with Client(served.address) as client:
+            return await upload_link(client, filename="up.txt", scope=f"{SCOPE}:7")
 
-    answers = asyncio.run(main())
+    url = asyncio.run(main())
+    form = {"content-type": "multipart/form-data"}
+    answers = [put(url, TOO_LARGE), put(url, b"x", **form), put(url, b"hi"), put(url, b"")]
     assert [status for status, _ in answers] == [413, 415, 201, 404]
-    with open_store(place) as store:
-        (entry,) = store.entries()
-        assert (entry.scope, entry.meta.filename, entry.size) == (f"{SCOPE}:7", "a.txt", 2)
+    with open_store(served.place) as store:
+        (entry,) = store.entries(f"{SCOPE}:7")
+        assert (entry.meta.filename, entry.size) == ("up.txt", 2)
         assert entry.ref in answers[2][1]
 
 
-def test_an_upload_that_breaks_off_leaves_nothing_and_the_link(place, room):
-    import http.client
-    from urllib.parse import urlsplit
+def test_an_upload_that_breaks_off_leaves_nothing_and_the_link(served):
+    async def main():
+        async with Client(served.address) as client:
+            return await upload_link(client, scope=f"{SCOPE}:8")
 
-    async def main(address):
-        async with Client(address) as client:
-            return (await client.call_tool("make_upload_link")).structured_content["url"]
+    url = urlsplit(asyncio.run(main()))
+    connection = http.client.HTTPConnection(url.netloc, timeout=20)
+    connection.putrequest("PUT", url.path)
+    connection.putheader("content-length", "1000")
+    connection.endheaders(b"some of it")
+    connection.close()
+    status, deadline = 404, time.monotonic() + 20
+    while status == 404 and time.monotonic() < deadline:  # until the server has noticed
+        status, _ = put(url.geturl(), b"all of it")
+    assert status == 201
+    with open_store(served.place) as store:
+        assert [entry.size for entry in store.entries(f"{SCOPE}:8")] == [9]
 
-    with serving("--store", place, "--scope", SCOPE, "--root", room) as address:
-        url = asyncio.run(main(address))
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
-        connection.putrequest("PUT", urlsplit(url).path)
-        connection.putheader("content-length", "1000")
-        connection.endheaders(b"some of it")
-        connection.close()
-        status = 404
-        for _ in range(200):  # until the server has noticed
-            status, _ = put(url, b"all of it")
-            if status != 404:
-                break
-        assert status == 201
-    with open_store(place) as store:
-        assert [entry.size for entry in store.entries()] == [9]
+
+def test_upload_links_go_with_standard_input_and_output_too(place, room):
+    async def main():
+        arguments = ("--store", place, "--scope", SCOPE, "--root", room, "--upload-port", "0")
+        async with Client(started(*arguments)) as client:
+            return await asyncio.to_thread(put, await upload_link(client), b"hi")
+
+    assert asyncio.run(main())[0] == 201
 
 
 # -- who may
 
 
-def test_a_web_page_of_elsewhere_is_kept_out(place, room):
-    with serving("--store", place, "--scope", SCOPE, "--root", room) as address:
-        for headers, status in (
-            ({"host": "evil.example"}, 421),
-            ({"origin": "http://evil.example"}, 403),
-        ):
-            found = httpx2.post(address, json={}, headers=headers)
-            assert found.status_code == status
+@pytest.mark.parametrize(
+    ("headers", "status"), [({"host": "evil.example"}, 421), ({"origin": "http://evil.example"}, 403)]
+)
+def test_a_web_page_of_elsewhere_is_kept_out(served, headers, status):
+    assert httpx2.post(served.address, json={}, headers=headers).status_code == status
 
 
 def test_with_a_token_only_who_shows_it_is_served(place, room):
@@ -214,24 +226,16 @@ def test_elsewhere_is_not_served_without_a_token(place, room, capsys, monkeypatc
 # -- download links
 
 
-def test_download_links_come_from_the_server_and_its_token_stays_here(place, room):
-    from http_server import running
-
+def test_download_links_come_from_the_server_and_its_token_stays_here(place, room, capsys):
     with open_store(place, fsync=False) as store:
         ref = store.put(b"hello", MediaMeta("a.txt"), SCOPE)
         other = store.put(b"other", scope="other")
-    made = subprocess.run(
-        [sys.executable, "-m", "mediakeep", "token", "create", "--store", place, "--scope", SCOPE]
-        + ["--can", "read", "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    (token,) = set(re.findall(r"mk_[\w.-]+", made.stdout))
+    assert command(["token", "create", "--store", str(place), "--scope", SCOPE, "--can", "read"]) == 0
+    (token,) = set(re.findall(r"mk_[\w.-]+", capsys.readouterr().out))
 
     async def main(server):
         arguments = ("--store", place, "--scope", SCOPE, "--root", room, "--server-url", server)
-        async with connected("stdio", *arguments, "--server-token", token) as client:
+        async with Client(started(*arguments, "--server-token", token)) as client:
             yes = await client.call_tool("link_media", {"ref": ref, "seconds": 60})
             no = await client.call_tool("link_media", {"ref": other})
             return yes, no

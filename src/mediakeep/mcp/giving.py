@@ -1,5 +1,7 @@
 """The tools that change something: save, take an upload, share, export, release."""
 
+import mimetypes
+import os
 from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
@@ -32,7 +34,8 @@ async def save_media(desk: Desk, asked: Saving) -> CallToolResult:
             return put_data_url(sync, asked.data_url, meta, scope, ttl=ttl, max_bytes=most)
         path = asked.path or ""
         with bounds.folders.open(path, desk.key) as file:
-            named = MediaMeta(meta.filename or path, meta.content_type, SOURCE)
+            name = meta.filename or os.path.basename(path)
+            named = MediaMeta(name, meta.content_type or _type_of(path), SOURCE)
             return sync.put(_bounded(file, bounds.max_file_bytes), named, scope, ttl=ttl)
 
     ref = await desk.in_thread(put, undo=desk.store.sync.release)
@@ -91,6 +94,12 @@ async def _told(desk: Desk, ref: str) -> CallToolResult:
     desk.changes.look_again()
     entry = await desk.store.entry(ref)
     return answer(facts(entry), link(entry))
+
+
+def _type_of(path: str) -> str:
+    """Return the content type that a name suggests, or an empty string."""
+    # Only the ending: mimetypes would read the whole name as a URL.
+    return mimetypes.guess_type(f"file{os.path.splitext(path)[1]}")[0] or ""
 
 
 def _bounded(file: BinaryIO, most: int) -> Iterator[bytes]:
