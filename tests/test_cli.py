@@ -724,7 +724,7 @@ def test_a_dry_sweep_counts_what_is_due(run: Run, place: Path) -> None:
 COMMANDS = (
     *("put", "add", "resolve", "show", "cat", "ls"),
     *("scopes", "release", "erase", "sweep", "log", "stats", "check", "copy", "migrate"),
-    "completion",
+    *("mcp", "completion"),
 )
 READING = [
     ["resolve", NO_REF],

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import re
+import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import pytest
 
 pytest.importorskip("mcp.server.subscriptions", reason="needs mediakeep[mcp]")
 
+import uvicorn
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 
 from mediakeep import CleanupPolicy, FileMediaStore, MediaMeta, open_store
 from mediakeep.aio import AsyncMediaStore
-from mediakeep.mcp import Bounds, Uploads, create_server
+from mediakeep.mcp import Bounds, Uploads, create_server, http_app
 from pictures import photograph, quarters, written
 
 SCOPE = "telegram:42"
@@ -541,3 +543,81 @@ def test_too_many_upload_links_are_refused_until_some_expire():
         uploads.make(SCOPE, PNG, None)
     now[0] = 901.0
     assert uploads.make(SCOPE, PNG, None).startswith("http://here/upload/")
+
+
+# -- failures, and ends
+
+
+def test_an_error_of_the_store_names_no_path(store, room, tmp_path):
+    ref = store.put(b"hello", PNG, SCOPE)
+    path = store.resolve(ref)
+    path.unlink()
+    results = ask(store, room, *((it, {"ref": ref}) for it in ("export_media", "look_at_media")))
+    assert "missing" in refused(results[0])
+    for text in map(refused, results):
+        assert str(path) not in text
+        assert path.name not in text
+
+
+def test_a_fault_of_the_catalog_is_told_without_its_words(room, tmp_path):
+    store = open_store(tmp_path / "store", fsync=False)
+    store.close()
+
+    async def main():
+        async with client_of(store, room) as client:
+            told = [(await client.call_tool("list_media")).content[0].text]
+            for asking in (client.list_resources(), client.read_resource(NO_REF)):
+                with pytest.raises(MCPError) as caught:
+                    await asking
+                told.append(caught.value.message)
+            return told
+
+    for words in asyncio.run(main()):
+        assert words.endswith("the server's log says why")
+        assert str(tmp_path) not in words
+
+
+def test_any_store_does(opened, room):
+    pytest.importorskip("PIL")
+    store = opened()
+    data = written(quarters(600, 400), "PNG")
+    (saved,) = [ask(store, room, ("save_media", {"data_url": data_url(data, "image/png")}))]
+    (ref,) = links(saved)
+    listed, looked, exported, released = ask(
+        store,
+        room,
+        ("list_media", {}),
+        ("look_at_media", {"ref": ref, "size": 256}),
+        ("export_media", {"ref": ref}),
+        ("release_media", {"ref": ref}),
+        allow_release=True,
+    )
+    assert links(listed) == [ref]
+    assert [it.type for it in looked.content] == ["text", "image", "resource_link"]
+    assert Path(exported.structured_content["path"]).read_bytes() == data
+    assert released.structured_content == {"released": ref}
+
+
+def test_clients_with_a_handshake_are_forgotten_when_they_go(store, room):
+    async def main():
+        server = create_server(AsyncMediaStore(store), Bounds(scope=SCOPE, roots=[room]))
+        listener = socket.create_server(("127.0.0.1", 0))
+        running = uvicorn.Server(uvicorn.Config(http_app(server), log_config=None, ws="none"))
+        serving = asyncio.create_task(running.serve([listener]))
+        try:
+            address = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
+            async with asyncio.timeout(20):
+                while not running.started:
+                    await asyncio.sleep(0.01)
+                async with Client(address, mode="legacy") as client:
+                    await client.list_tools()
+                    while not server.changes.watches:
+                        await asyncio.sleep(0.01)
+                while server.changes.watches:
+                    server.changes.look_again()
+                    await asyncio.sleep(0.01)
+        finally:
+            running.should_exit = True
+            await serving
+
+    asyncio.run(main())

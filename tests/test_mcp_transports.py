@@ -4,6 +4,7 @@ import asyncio
 import http.client
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -290,3 +291,21 @@ def test_the_server_ends_when_its_client_goes(place, room):
     ) as process:
         out, err = process.communicate(b"", timeout=30)
     assert (process.returncode, out, err) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_server_ends_when_it_is_told_to_also_while_its_client_stays(number, place, room):
+    with subprocess.Popen(
+        [*COMMAND, "--store", place, "--scope", SCOPE, "--root", room],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=dict(os.environ),
+    ) as process:
+        try:
+            process.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+            process.stdin.flush()
+            assert process.stdout.readline()
+            process.send_signal(number)
+            assert process.wait(10) == -number
+        finally:
+            process.kill()

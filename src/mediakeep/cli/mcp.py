@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 from contextlib import ExitStack
 
@@ -110,11 +111,11 @@ def mcp(
     allow_release: bool,
     http: bool,
 ) -> None:
-    """Serve one scope of the store to agents, by the Model Context Protocol.
+    """Serve one scope of the store to agents (MCP).
 
-    Media are resources, media://<uuid>, and tools list, describe, show, save, share and export them. An
-    agent starts the command and speaks over its standard input and output; with --http any number of
-    agents connect.
+    It speaks the Model Context Protocol. Media are resources, media://<uuid>, and tools list, describe,
+    show, save, share and export them. An agent starts the command and speaks over its standard input
+    and output; with --http any number of agents connect.
 
     \b
       mediakeep mcp --scope telegram:42
@@ -159,6 +160,9 @@ def mcp(
         else:
             import anyio
 
+            # The thread that reads standard input cannot be interrupted, and Python would wait for it.
+            # What a process leaves that ends at any moment, every store can bear.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             anyio.run(lambda: serving.serve_stdio(server, listener=listener))
 
 

@@ -24,7 +24,9 @@ from mcp.server.subscriptions import (
     ResourcesListChanged,
     ResourceUpdated,
 )
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INVALID_PARAMS,
     EmptyResult,
     NotificationParams,
     ResourceListChangedNotification,
@@ -108,8 +110,11 @@ class Changes:
     async def subscribe(self, ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
         """Tell a client when this resource changes."""
         uris = self._session(ctx).uris
-        if len(uris) < MOST_SUBSCRIPTIONS:
-            uris.add(params.uri)
+        if len(uris) >= MOST_SUBSCRIPTIONS:
+            raise MCPError(
+                INVALID_PARAMS, f"at most {MOST_SUBSCRIPTIONS} resources can be subscribed to"
+            )
+        uris.add(params.uri)
         await self._begin()
         return EmptyResult()
 
@@ -123,9 +128,14 @@ class Changes:
         key = "" if ctx.request is None else ctx.request.headers.get("mcp-session-id", "")
         if key not in self._sessions and len(self._sessions) >= MOST_SESSIONS:
             self._sessions.popitem(last=False)
-        listener = self._sessions.setdefault(key, _Listener(ctx.session))
-        listener.session = ctx.session
-        return listener
+        if key not in self._sessions:
+            self._sessions[key] = _Listener(ctx.session)
+            # The SDK tells handlers of no session's end but this way. Without it they would be forgotten
+            # once there are too many.
+            connection = getattr(ctx.session, "_connection", None)
+            if connection is not None:
+                connection.exit_stack.callback(self._sessions.pop, key, None)
+        return self._sessions[key]
 
     # -- what they are told
 

@@ -1,19 +1,20 @@
 """What all requests of one server share: the store within its bounds, and who tells of changes."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 from anyio import Semaphore
 
-from mediakeep.aio import AsyncMediaStore
+from mediakeep.aio import PAGE, AsyncMediaStore
 from mediakeep.errors import UnknownRef
 from mediakeep.mcp.bounds import Bounds
 from mediakeep.mcp.changes import Changes
 from mediakeep.mcp.links import Links
 from mediakeep.mcp.uploads import Uploads
 from mediakeep.model import Entry
+from mediakeep.offload import Pages
 
 T = TypeVar("T")
 
@@ -46,9 +47,13 @@ class Desk:
             raise UnknownRef(ref)
         return entry
 
-    def entries(self, scope: str | None = None) -> AsyncIterator[Entry]:
-        """Yield the live refs of a scope within the bounds, and of those below it."""
-        return self.store.entries(self.bounds.checked(scope), nested=True)
+    def entries(self, scope: str | None = None) -> Pages[Entry]:
+        """Yield the live refs of a scope within the bounds, and of those below it.
+
+        Close what is left early: it may hold a cursor of the catalog.
+        """
+        make = partial(self.store.sync.entries, self.bounds.checked(scope), nested=True)
+        return Pages(self.store._offload, make, PAGE)
 
     async def in_thread(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
         """Return what blocking work on the store returns, which takes place in one of its threads."""

@@ -7,12 +7,14 @@ these three, so that the next page goes on behind it, whether that ref still liv
 import base64
 import binascii
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from contextlib import aclosing
 from datetime import datetime
 from typing import NamedTuple
 
 from mediakeep.mcp.telling import Refused
 from mediakeep.model import Entry
+from mediakeep.offload import Pages
 
 
 class Page(NamedTuple):
@@ -23,24 +25,25 @@ class Page(NamedTuple):
 
 
 async def page(
-    entries: AsyncIterator[Entry],
+    entries: Pages[Entry],
     limit: int,
     cursor: str | None,
     fits: Callable[[Entry], bool] = lambda _: True,
 ) -> Page:
-    """Return up to `limit` of the `entries` that come after a cursor and fit.
+    """Return up to `limit` of the `entries` that come after a cursor and fit; closes them.
 
     Raises:
         Refused: the cursor is none.
     """
     after = None if cursor is None else _read(cursor)
     found: list[Entry] = []
-    async for entry in entries:
-        if (after is not None and _place(entry) <= after) or not fits(entry):
-            continue
-        if len(found) == limit:
-            return Page(found, _written(found[-1]))
-        found.append(entry)
+    async with aclosing(entries):
+        async for entry in entries:
+            if (after is not None and _place(entry) <= after) or not fits(entry):
+                continue
+            if len(found) == limit:
+                return Page(found, _written(found[-1]))
+            found.append(entry)
     return Page(found, None)
 
 

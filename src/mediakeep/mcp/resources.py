@@ -2,10 +2,10 @@
 
 import base64
 import re
+from contextlib import aclosing
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    INTERNAL_ERROR,
     INVALID_PARAMS,
     BlobResourceContents,
     CompleteRequestParams,
@@ -18,13 +18,14 @@ from mcp_types import (
     TextResourceContents,
 )
 
-from mediakeep.errors import MediaError, TooLarge, UnknownRef
+from mediakeep.errors import TooLarge, UnknownRef
 from mediakeep.mcp.desk import Desk
 from mediakeep.mcp.finding import picture
 from mediakeep.mcp.pages import page
 from mediakeep.mcp.telling import (
     UUID,
     Refused,
+    clean,
     facts,
     id_of,
     quoted,
@@ -73,8 +74,6 @@ async def list_resources(desk: Desk, cursor: str | None) -> ListResourcesResult:
         found = await page(desk.entries(), PAGE, cursor)
     except Refused as error:
         raise MCPError(INVALID_PARAMS, refusal(error)) from error
-    except MediaError as error:
-        raise MCPError(INTERNAL_ERROR, refusal(error)) from error
     return ListResourcesResult(resources=list(map(resource, found.entries)), next_cursor=found.next)
 
 
@@ -89,11 +88,12 @@ async def complete(desk: Desk, asked: CompleteRequestParams) -> CompleteResult:
     more = False
     templates = {it.uri_template for it in _TEMPLATES}
     if asked.argument.name == "id" and getattr(asked.ref, "uri", "") in templates:
-        async for entry in desk.entries():
-            if id_of(entry.ref).startswith(asked.argument.value):
-                if more := len(values) == MOST_COMPLETIONS:
-                    break
-                values.append(id_of(entry.ref))
+        async with aclosing(desk.entries()) as entries:
+            async for entry in entries:
+                if id_of(entry.ref).startswith(asked.argument.value):
+                    if more := len(values) == MOST_COMPLETIONS:
+                        break
+                    values.append(id_of(entry.ref))
     return CompleteResult(completion=Completion(values=values, has_more=more))
 
 
@@ -110,9 +110,7 @@ async def read(desk: Desk, uri: str) -> ReadResourceResult:
         entry = await desk.entry(found[1])
         return ReadResourceResult(contents=[await _PARTS[found[2]](desk, entry, uri)])
     except (Refused, UnknownRef, TooLarge) as error:
-        raise MCPError(INVALID_PARAMS, refusal(error), {"uri": uri[:100]}) from error
-    except (MediaError, OSError) as error:
-        raise MCPError(INTERNAL_ERROR, refusal(error)) from error
+        raise MCPError(INVALID_PARAMS, refusal(error), {"uri": clean(uri[:100])}) from error
 
 
 Contents = TextResourceContents | BlobResourceContents

@@ -1,17 +1,20 @@
 """The server itself: what the protocol asks, and who answers."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INTERNAL_ERROR,
     CallToolRequestParams,
     CallToolResult,
     CompleteRequestParams,
     CompleteResult,
+    EmptyResult,
     ListResourcesResult,
     ListResourceTemplatesResult,
     ListToolsResult,
@@ -19,6 +22,9 @@ from mcp_types import (
     PaginatedRequestParams,
     ReadResourceRequestParams,
     ReadResourceResult,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
 )
 
 from mediakeep import __version__
@@ -28,9 +34,11 @@ from mediakeep.mcp.bounds import Bounds
 from mediakeep.mcp.changes import Changes
 from mediakeep.mcp.desk import Desk
 from mediakeep.mcp.links import Links
-from mediakeep.mcp.telling import quoted
+from mediakeep.mcp.telling import quoted, refusal
 from mediakeep.mcp.tools import call, tools
 from mediakeep.mcp.uploads import Uploads
+
+T = TypeVar("T")
 
 Context = ServerRequestContext[Any, Any]
 
@@ -84,21 +92,29 @@ def create_server(
         return ListToolsResult(tools=tools(desk))
 
     async def on_call_tool(_: Context, params: CallToolRequestParams) -> CallToolResult:
-        return await call(desk, params.name, params.arguments or {})
+        return await _masked(call(desk, params.name, params.arguments or {}))
 
     async def on_list_resources(
         _: Context, params: PaginatedRequestParams | None
     ) -> ListResourcesResult:
-        return await resources.list_resources(desk, params.cursor if params else None)
+        return await _masked(resources.list_resources(desk, params.cursor if params else None))
 
     async def on_templates(_: Context, __: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
         return resources.list_templates()
 
     async def on_read(_: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        return await resources.read(desk, params.uri)
+        return await _masked(resources.read(desk, params.uri))
 
     async def on_completion(_: Context, params: CompleteRequestParams) -> CompleteResult:
-        return await resources.complete(desk, params)
+        return await _masked(resources.complete(desk, params))
+
+    async def on_subscribe(ctx: Context, params: SubscribeRequestParams) -> EmptyResult:
+        return await _masked(changes.subscribe(ctx, params))
+
+    async def on_listen(
+        ctx: Context, params: SubscriptionsListenRequestParams
+    ) -> SubscriptionsListenResult:
+        return await _masked(changes.listen(ctx, params))
 
     @asynccontextmanager
     async def lifespan(_: Server[None]) -> AsyncIterator[None]:
@@ -116,11 +132,21 @@ def create_server(
         on_list_resources=on_list_resources,
         on_list_resource_templates=on_templates,
         on_read_resource=on_read,
-        on_subscribe_resource=changes.subscribe,
+        on_subscribe_resource=on_subscribe,
         on_unsubscribe_resource=changes.unsubscribe,
-        on_subscriptions_listen=changes.listen,
+        on_subscriptions_listen=on_listen,
         on_completion=on_completion,
     )
     server.add_notification_handler("notifications/initialized", NotificationParams, changes.greet)
     server.changes, server.desk = changes, desk
     return server
+
+
+async def _masked(work: Awaitable[T]) -> T:
+    """Return what `work` returns; of what it raises a client hears only what it may know."""
+    try:
+        return await work
+    except MCPError:
+        raise
+    except Exception as error:  # the SDK would pass its words on, which may name paths
+        raise MCPError(INTERNAL_ERROR, refusal(error)) from error
