@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mcp.client.stdio import StdioServerParameters
@@ -16,9 +17,17 @@ COMMAND = [sys.executable, "-m", "mediakeep", "mcp"]
 DEADLINE = 30.0
 
 
+@dataclass
+class Process:
+    """The command as a process, and the address that it serves at."""
+
+    address: str
+    process: subprocess.Popen[str]
+
+
 @contextmanager
-def serving(*arguments: str | Path, **environment: str) -> Iterator[str]:
-    """Run the command with --http at a free port, and give its address."""
+def serving(*arguments: str | Path, **environment: str) -> Iterator[Process]:
+    """Run the command with --http at a free port, and give it once it serves."""
     with (
         tempfile.TemporaryFile("w+") as log,
         subprocess.Popen(
@@ -37,7 +46,7 @@ def serving(*arguments: str | Path, **environment: str) -> Iterator[str]:
                 process.kill()
                 log.seek(0)
                 raise AssertionError(f"the server did not start: {log.read()}")
-            yield found[0]
+            yield Process(found[0], process)
         finally:
             process.terminate()
             try:

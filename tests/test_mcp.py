@@ -105,13 +105,15 @@ def test_pages_go_on_where_the_last_one_ended_also_when_its_last_ref_has_gone(st
 def test_what_is_listed_can_be_filtered_by_type_and_name(store, room):
     cat = store.put(written(quarters(), "PNG"), PNG, SCOPE)
     note = store.put(b"hello", MediaMeta("Note.txt", "text/plain"), SCOPE)
-    by_type, by_kind, by_name = ask(
+    every, by_type, by_kind, by_name = ask(
         store,
         room,
+        ("list_media", {"type": "*/*"}),
         ("list_media", {"type": "image/*"}),
         ("list_media", {"type": "text/plain"}),
         ("list_media", {"name": "note"}),
     )
+    assert links(every) == [cat, note]
     assert (links(by_type), links(by_kind), links(by_name)) == ([cat], [note], [note])
 
 

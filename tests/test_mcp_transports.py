@@ -49,8 +49,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     place, room = folder / "store", folder / "room"
     room.mkdir()
     arguments = ("--scope", SCOPE, "--root", room, "--allow-release", "--max-file", "1k")
-    with serving("--store", place, *arguments) as address:
-        yield Served(address, place, room)
+    with serving("--store", place, *arguments) as server:
+        yield Served(server.address, place, room)
 
 
 @pytest.fixture
@@ -210,10 +210,10 @@ def test_with_a_token_only_who_shows_it_is_served(place, room):
         ):
             return len((await client.list_tools()).tools)
 
-    with serving(*arguments, MEDIAKEEP_MCP_TOKEN="s3cret") as address:
+    with serving(*arguments, MEDIAKEEP_MCP_TOKEN="s3cret") as server:
         for shown in ({}, {"authorization": "Bearer other"}, {"authorization": "Basic s3cret"}):
-            assert httpx2.post(address, json={}, headers=shown).status_code == 401
-        assert asyncio.run(main(address)) > 5
+            assert httpx2.post(server.address, json={}, headers=shown).status_code == 401
+        assert asyncio.run(main(server.address)) > 5
 
 
 def test_elsewhere_is_not_served_without_a_token(place, room, capsys, monkeypatch):
@@ -309,3 +309,18 @@ def test_the_server_ends_when_it_is_told_to_also_while_its_client_stays(number, 
             assert process.wait(10) == -number
         finally:
             process.kill()
+
+
+def test_a_stream_hears_that_the_server_is_told_to_stop(place, room):
+    async def main(server):
+        async with (
+            Client(server.address) as client,
+            client.listen(resources_list_changed=True) as events,
+            asyncio.timeout(20),
+        ):
+            server.process.terminate()
+            return [event async for event in events]  # ends, and raises no SubscriptionLost
+
+    with serving("--store", place, "--scope", SCOPE, "--root", room) as server:
+        assert asyncio.run(main(server)) == []
+        assert server.process.wait(20) == 0

@@ -89,6 +89,10 @@ class Changes:
         """Look soon: something has been changed from here."""
         self._again.set()
 
+    def close(self) -> None:
+        """End all streams: their clients hear that it is meant."""
+        self._listen.close()
+
     # -- those who listen
 
     async def listen(
@@ -160,7 +164,7 @@ class Changes:
             try:
                 yield
             finally:
-                self._listen.close()
+                self.close()
                 tasks.cancel_scope.cancel()
 
     async def _watch(self) -> None:
@@ -169,7 +173,7 @@ class Changes:
             began = anyio.current_time()
             try:
                 await self._look()
-            except MediaError as error:  # whoever listens goes on listening
+            except (MediaError, OSError) as error:  # whoever listens goes on listening
                 logger.warning("no news just now: %s", error)
             took = anyio.current_time() - began
             with anyio.move_on_after(max(LOOK_SECONDS, took * 19)):

@@ -19,7 +19,8 @@ PICTURE_BYTES = 1_000_000
 
 async def list_media(desk: Desk, asked: Listing) -> CallToolResult:
     """Return a page of what there is, each as a link."""
-    wanted = None if asked.type is None else asked.type.lower().removesuffix("*")
+    anything = asked.type in (None, "*", "*/*")
+    wanted = None if anything else (asked.type or "").lower().removesuffix("*")
     part = None if asked.name is None else asked.name.casefold()
 
     def fits(entry: Entry) -> bool:

@@ -91,8 +91,13 @@ async def release_media(desk: Desk, asked: OneRef) -> CallToolResult:
 
 
 async def _told(desk: Desk, ref: str) -> CallToolResult:
+    """Return the answer of a new ref, or end it: what fails has changed nothing."""
+    try:
+        entry = await desk.store.entry(ref)
+    except BaseException:
+        await desk.store.release(ref)
+        raise
     desk.changes.look_again()
-    entry = await desk.store.entry(ref)
     return answer(facts(entry), link(entry))
 
 

@@ -3,7 +3,9 @@
 import hmac
 import ipaddress
 import logging
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mediakeep.errors import MediaError
+from mediakeep.mcp.changes import Changes
 from mediakeep.mcp.server import MediaServer
 from mediakeep.mcp.uploads import Uploads
 
@@ -84,7 +87,7 @@ def serve_http(
     if ready is not None:
         ready(address + PATH)
     app = http_app(server, token=token, public_url=public_url)
-    uvicorn.Server(_config(app)).run([listener])
+    _Alone(_config(app), server.changes).run([listener])
 
 
 def http_app(server: MediaServer, *, token: str = "", public_url: str = "") -> ASGIApp:
@@ -158,6 +161,31 @@ class _Guarded:
                 await PlainTextResponse("show the token", 401, headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class _Alone(uvicorn.Server):
+    """The only server of a process: told to stop, it ends all streams and then returns."""
+
+    def __init__(self, config: uvicorn.Config, changes: Changes) -> None:
+        super().__init__(config)
+        self._changes = changes
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn's own would end the process by the signal, before the store is closed.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {it: signal.signal(it, self.handle_exit) for it in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._changes.close()
+        await super().shutdown(sockets)
 
 
 class _Quiet(uvicorn.Server):

@@ -107,7 +107,11 @@ async def _put(store: AsyncMediaStore, request: Request, ticket: _Ticket, most: 
         meta = replace(meta, content_type=said[:255])
     async with aclosing(_bounded(request, most)) as body:
         ref = await store.put(body, meta, ticket.scope, ttl=ticket.ttl)
-    return await store.entry(ref)
+    try:
+        return await store.entry(ref)
+    except BaseException:
+        await store.release(ref)
+        raise
 
 
 async def _bounded(request: Request, most: int) -> AsyncGenerator[bytes, None]:
