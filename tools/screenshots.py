@@ -48,8 +48,7 @@ def main() -> None:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else IMAGES
     with tempfile.TemporaryDirectory() as folder, open_store(f"{folder}/store", fsync=False) as store:
         config = ServerConfig(store=f"{folder}/store", sweep_seconds=0)
-        state = config.state_folder()
-        assert state is not None
+        state = Path(config.store, "server")
         fill(store)
         token, _ = Tokens(state / "tokens.json").create(["*"], ["read", "write", "release"], name="demo")
         listener = socket.create_server(("127.0.0.1", 0))
@@ -70,9 +69,7 @@ def main() -> None:
             thread.join()
 
 
-def take(
-    address: str, token: str, ref: str, target: Path, warmed: Callable[[], None]
-) -> None:
+def take(address: str, token: str, ref: str, target: Path, warmed: Callable[[], None]) -> None:
     """Take a picture of each page: light, dark, and as on a phone."""
     media = f"/media/{ref.removeprefix('media://')}"
     shots = {
@@ -145,7 +142,9 @@ def fill(store: MediaStore) -> None:
     names = ["harbour.jpg", "dunes.jpg", "north-ridge.jpg", "evening.jpg", "lake.jpg", "first-snow.jpg"]
     for number, name in enumerate(names):
         ttl = [5_400, 2 * DAY, None, 7 * DAY, 600, None][number]
-        ref = store.put(landscape(number), MediaMeta(name, "image/jpeg", "telegram"), "telegram:42:7", ttl=ttl)
+        ref = store.put(
+            landscape(number), MediaMeta(name, "image/jpeg", "telegram"), "telegram:42:7", ttl=ttl
+        )
         if number == 0:
             store.share(ref, "agent:turn:118")
             store.share(ref, "tool:image-gen")
@@ -165,8 +164,14 @@ def fill(store: MediaStore) -> None:
     }
     for name, (kind, scope) in kinds.items():
         data = (MEDIA / name).read_bytes()
-        store.put(data, MediaMeta(name, kind, scope.split(":")[0]), scope, ttl=chance.choice([None, 5 * DAY]))
-    store.put(b"Ferries at 9:40 and 17:05.\n", MediaMeta("notes.txt", "text/plain", "tool:web"), "agent:turn:118")
+        store.put(
+            data, MediaMeta(name, kind, scope.split(":")[0]), scope, ttl=chance.choice([None, 5 * DAY])
+        )
+    store.put(
+        b"Ferries at 9:40 and 17:05.\n",
+        MediaMeta("notes.txt", "text/plain", "tool:web"),
+        "agent:turn:118",
+    )
     ref = store.put(b"day,visits\n", MediaMeta("export.csv", "text/csv"), "agent:turn:90")
     stuck = store.resolve(ref)
     stuck.unlink()
@@ -177,16 +182,16 @@ def fill(store: MediaStore) -> None:
 def remember(samples: Samples, use: Use) -> None:
     """Make up a week: busy days, quiet nights, and sweeps."""
     chance = random.Random(4)
-    now = time.time()
-    level = 0.55
-    for back in range(MINUTES - 1, 0, -1):
-        at = now - back * 60
-        hour = at % DAY / 3600
+    now, level, levels = time.time(), 0.5, []
+    for back in range(MINUTES - 1, -1, -1):
+        hour = (now - back * 60) % DAY / 3600
         level += max(0.0, math.sin((hour - 6) / 24 * 2 * math.pi)) * chance.random() * 0.0011
-        if back % 360 == 0:
+        if back % 360 == 200:
             level *= 0.87
-        part = 0.25 + 0.75 * min(1.0, level) if back > 12 else 1.0
-        samples._clock = lambda at=at: at
+        levels.append(level)
+    for back, level in zip(range(MINUTES - 1, -1, -1), levels, strict=True):
+        samples._clock = lambda back=back: now - back * 60
+        part = level / levels[-1]
         samples.add(Use(round(use.files * part), round(use.size * part)))
 
 
@@ -201,7 +206,11 @@ def landscape(number: int, width: int = 1200, height: int = 900) -> bytes:
         sky.putpixel((0, y), tuple(round(it * 255) for it in colour))
     image = sky.resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
-    x, y, r = chance.uniform(0.2, 0.8) * width, chance.uniform(0.2, 0.45) * height, chance.uniform(40, 90)
+    x, y, r = (
+        chance.uniform(0.2, 0.8) * width,
+        chance.uniform(0.2, 0.45) * height,
+        chance.uniform(40, 90),
+    )
     draw.ellipse((x - r, y - r, x + r, y + r), fill=(255, 246, 222))
     image = image.filter(ImageFilter.GaussianBlur(2))
     draw = ImageDraw.Draw(image)
@@ -210,14 +219,20 @@ def landscape(number: int, width: int = 1200, height: int = 900) -> bytes:
         depth = (layer + 1) / layers
         base = height * (0.45 + 0.45 * depth)
         waves = [
-            (chance.uniform(0.6, 4), chance.uniform(0, 6.28), chance.uniform(18, 90) * (1.2 - depth * 0.6))
+            (
+                chance.uniform(0.6, 4),
+                chance.uniform(0, 6.28),
+                chance.uniform(18, 90) * (1.2 - depth * 0.6),
+            )
             for _ in range(4)
         ]
         ridge = [
             (at, base - sum(a * math.sin(f * at / width * 6.28 + p) for f, p, a in waves))
             for at in range(0, width + 8, 8)
         ]
-        colour = colorsys.hsv_to_rgb(0.56 + 0.16 * (hue % 0.3) + 0.01 * layer, 0.18 + 0.34 * depth, 0.74 - 0.58 * depth)
+        colour = colorsys.hsv_to_rgb(
+            0.56 + 0.16 * (hue % 0.3) + 0.01 * layer, 0.18 + 0.34 * depth, 0.74 - 0.58 * depth
+        )
         fill_with = tuple(round(it * 255) for it in colour)
         draw.polygon([*ridge, (width, height), (0, height)], fill=fill_with)
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Who asks: by a bearer token (RFC 6750), a session, a signed link, or from this machine where none exists."""
+"""Who asks: by a bearer token (RFC 6750), a session, a signed link, or from here where none exists."""
 
 import ipaddress
 from collections.abc import Collection, Mapping

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mediakeep.http.answers import Answer
 from mediakeep.http.api import SCHEMAS, operations
+from mediakeep.http.config import LINK_KEYS, SWEEPER, TOKENS, ServerConfig
 from mediakeep.http.dashboard.routes import keep_samples, make_window
 from mediakeep.http.dashboard.routes import routes as pages
-from mediakeep.http.config import LINK_KEYS, SWEEPER, TOKENS, ServerConfig
 from mediakeep.http.edge import Edge
 from mediakeep.http.feed import Feed
 from mediakeep.http.idempotency import Answers
@@ -82,7 +82,9 @@ def create_app(
             if closes:
                 await service.writes.aclose()
 
-    router = Router([*_routes(service), *pages(window)], redirect_slashes=False, default=_nothing, lifespan=lifespan)
+    router = Router(
+        [*_routes(service), *pages(window)], redirect_slashes=False, default=_nothing, lifespan=lifespan
+    )
     app: ASGIApp = Edge(service, _fast(router))
     if config.cors_origins:
         app = CORSMiddleware(

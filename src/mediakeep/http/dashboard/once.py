@@ -11,6 +11,7 @@ import secrets
 import time
 from pathlib import Path
 
+from mediakeep.http.config import TOKENS, ServerConfig
 from mediakeep.http.dashboard.sessions import SESSION_SECONDS
 from mediakeep.http.grants import Right
 from mediakeep.http.tokens import Tokens
@@ -18,6 +19,17 @@ from mediakeep.http.tokens import Tokens
 FOLDER = "login"
 LINK_SECONDS = 600
 """How long a link can be used."""
+
+
+def way_in(config: ServerConfig) -> str:
+    """Return the path of the window for who has started the server.
+
+    It is a new one-time link where tokens are needed and only this machine can connect.
+    """
+    state = config.state_folder()
+    if state is None or not Tokens(state / TOKENS).exist():
+        return "/"
+    return make_login(state) if config.loopback else "/login"
 
 
 def make_login(state: Path) -> str:

@@ -1,6 +1,6 @@
-"""The overview: how much there is, how that came about, what ends next, and what does not go as it should.
+"""The overview: how much there is, how that came about, what ends next, what fails to go.
 
-What the store holds altogether costs the same however much that is (`Catalog.use`); the past is read from
+What the store holds altogether costs the same however much that is (`Catalog.use`); the past is that of
 the samples. All else is the census's, as old as the page says.
 """
 
@@ -8,12 +8,12 @@ import time
 from functools import partial
 from urllib.parse import parse_qs
 
+from mediakeep.catalogs import Use
 from mediakeep.http.dashboard.census import Count
 from mediakeep.http.dashboard.pages import Page, Window
 from mediakeep.http.dashboard.plots import Line, draw_line
 from mediakeep.http.dashboard.samples import Sample
 from mediakeep.http.service import Call
-from mediakeep.catalogs import Use
 
 RANGES = {"3h": 3 * 3600, "24h": 86_400, "7d": 7 * 86_400}
 """What a plot may go back to, in seconds."""

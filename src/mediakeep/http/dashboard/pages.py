@@ -44,7 +44,11 @@ _ALWAYS: Headers = [
     (b"cache-control", b"no-store"),
 ]
 
-_TYPES = {".svg": b"image/svg+xml", ".css": b"text/css; charset=utf-8", ".js": b"text/javascript; charset=utf-8"}
+_TYPES = {
+    ".svg": b"image/svg+xml",
+    ".css": b"text/css; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+}
 
 
 @dataclass(slots=True)
@@ -142,7 +146,7 @@ class Resource:
 
 
 class Static:
-    """The style sheets and modules, as an ASGI application; their address changes when one of them does."""
+    """Style sheets and modules, as an ASGI application; their address changes when one of them does."""
 
     __slots__ = ("_window",)
 

@@ -40,7 +40,9 @@ class Line:
     """Whether there is too little to see a line."""
 
 
-def draw_line(points: Sequence[tuple[float, float]], now: float, seconds: float, *, binary: bool) -> Line:
+def draw_line(
+    points: Sequence[tuple[float, float]], now: float, seconds: float, *, binary: bool
+) -> Line:
     """Return a plot of `points` (time and value, the oldest first) over the last `seconds`.
 
     With `binary` the levels are round in bytes (decimal), else round as counts. There is at least one.
@@ -90,9 +92,7 @@ def _step(most: float, *, binary: bool) -> float:
     return step if binary else max(1.0, step)
 
 
-def _unbroken(
-    points: Sequence[tuple[float, float]], gap: float
-) -> list[list[tuple[float, float]]]:
+def _unbroken(points: Sequence[tuple[float, float]], gap: float) -> list[list[tuple[float, float]]]:
     parts: list[list[tuple[float, float]]] = []
     for point in points:
         if not parts or point[0] - parts[-1][-1][0] > gap:

@@ -1,8 +1,8 @@
 """How much the store had, minute by minute: a ring of samples that never grows.
 
 A record is three 64-bit numbers, and its place in the file is that of its minute in the week. So workers
-that share the file write the same, a crash tears one record at most, and one whose minute does not belong
-to its place is passed over.
+that share the file write the same, a crash tears one record at most, and one whose minute does not
+belong to its place is passed over.
 """
 
 import os
@@ -56,12 +56,13 @@ class Samples:
     def since(self, seconds: float) -> list[Sample]:
         """Return the samples of the last `seconds`, the oldest first; blocks."""
         now = int(self._clock() // 60)
+        first = max(now - seconds // 60, now - MINUTES + 1)
         data = self._read()
         whole = memoryview(data)[: len(data) - len(data) % _RECORD.size]
         found = [
             Sample(minute * 60.0, files, size)
             for place, (minute, files, size) in enumerate(_RECORD.iter_unpack(whole))
-            if minute % MINUTES == place and now - seconds // 60 <= minute <= now and minute
+            if minute % MINUTES == place and first <= minute <= now and minute
         ]
         return sorted(found)
 

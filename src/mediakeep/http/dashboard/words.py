@@ -72,7 +72,7 @@ def family_of(content_type: str) -> str:
 
 
 def kind_of(content_type: str) -> str:
-    """Return how a file of this type is shown: `picture`, `video`, `audio`, or by a sign of its family."""
+    """Return how a file of this type is shown: as `picture`, `video`, `audio`, or by a sign."""
     essence = content_type.partition(";")[0].strip().lower()
     if essence in _SHOWN_AS_PICTURE:
         return "picture"
