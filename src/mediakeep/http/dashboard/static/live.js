@@ -7,6 +7,7 @@ import { tell } from "./times.js";
 const NAMES = ["put", "released", "expired", "reconciled", "deleted", "failed", "changed", "reset"];
 const REST_MS = 1200;
 const STALE_MS = 30000;
+const LATER_MS = 2500;
 const pulse = document.getElementById("pulse");
 let source = null;
 let due = 0;
@@ -73,7 +74,8 @@ document.addEventListener("visibilitychange", () => {
 });
 addEventListener("pagehide", hush);
 addEventListener("pageshow", listen);
-// Counts are some seconds old when an event comes, so what it changed may only show a little later.
+// Counts are some seconds old when a page or an event comes, so what is new may only show a little later.
 setInterval(refreshSoon, STALE_MS);
-document.addEventListener("happened", () => setTimeout(refreshSoon, 3500));
+setTimeout(refreshSoon, LATER_MS);
+document.addEventListener("happened", () => setTimeout(refreshSoon, LATER_MS));
 listen();
