@@ -1,8 +1,9 @@
 """What costs something to count, counted in the background, and told with its age.
 
-Pages never wait for it longer than WAIT_SECONDS. Nothing is counted while nobody looks, and counting
-takes a fiftieth of the time at most. Numbers by scope are the catalog's own, of all refs. What a file
-is, when it expires and who holds it only entries tell: the first MOST_LOOKED_AT of them are looked at.
+Pages do not wait for it longer than WAIT_SECONDS, and where it takes longer only until there is a first
+count. Nothing is counted while nobody looks, and counting takes a fiftieth of the time at most. Numbers
+by scope are the catalog's own, of all refs. What a file is, when it expires and who holds it only entries
+tell: the first MOST_LOOKED_AT of them are looked at.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from mediakeep.errors import MediaError
@@ -78,9 +79,9 @@ class Count:
 
 @dataclass(slots=True)
 class _Grants:
-    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     count: Count | None = None
     counting: asyncio.Task[None] | None = None
+    began: float = 0.0
 
 
 class Census:
@@ -100,9 +101,12 @@ class Census:
         stale = count is None or count.age_seconds > max(LEAST_SECONDS, SHARE * count.took)
         if stale and mine.counting is None:
             mine.counting = asyncio.create_task(self._count(mine, grant))
+            mine.began = time.monotonic()
         counting = mine.counting
-        if counting is not None:
-            await asyncio.wait({counting}, timeout=WAIT_SECONDS)
+        # Where counting is quick it is worth to wait for. Else what was counted last is told at once.
+        if counting is not None and (count is None or count.took < WAIT_SECONDS / 4):
+            left = mine.began + WAIT_SECONDS - time.monotonic()
+            await asyncio.wait({counting}, timeout=max(0.0, left))
             if counting.done():
                 counting.result()  # a fault of the server is not to be kept quiet
         return mine.count
@@ -131,7 +135,7 @@ def _counted(store: MediaStore, grant: Grant) -> Count:
             under.setdefault(level, Group()).add(numbers.refs, numbers.size)
     families: dict[str, Group] = {}
     expiring: list[Entry] = []
-    leased: list[Entry] = []
+    leased: dict[str, Entry] = {}
     looked_at = 0
     names = [None] if grant.sees_all else list(scopes)
     entries = itertools.chain.from_iterable(store.entries(name) for name in names)
@@ -144,7 +148,7 @@ def _counted(store: MediaStore, grant: Grant) -> Count:
             if len(expiring) >= 4 * MOST_LISTED:
                 expiring = _soonest(expiring)
         if entry.leases and len(leased) < MOST_LISTED and grant.sees_all:
-            leased.append(entry)
+            leased.setdefault(entry.location, entry)  # several refs of one file share its leases
         if looked_at % _BATCH == 0:
             time.sleep(_PAUSE_SECONDS)
     now = time.monotonic()
@@ -157,7 +161,7 @@ def _counted(store: MediaStore, grant: Grant) -> Count:
         stats.size if grant.sees_all else sum(it.size for it in scopes.values()),
         families,
         tuple(_soonest(expiring)),
-        tuple(leased),
+        tuple(leased.values()),
         looked_at > MOST_LOOKED_AT,
         stats if grant.sees_all else None,
     )

@@ -17,6 +17,9 @@ from mediakeep.http.grants import Right
 from mediakeep.http.tokens import Tokens
 
 FOLDER = "login"
+NAME = "login link"
+"""What the tokens that links open are called."""
+
 LINK_SECONDS = 600
 """How long a link can be used."""
 
@@ -54,7 +57,10 @@ def use_login(state: Path, tokens: Tokens, secret: str) -> str | None:
         return None
     if not young:
         return None
-    _, token = tokens.create(["*"], list(Right), name="login link", ttl=SESSION_SECONDS)
+    for token in tokens:
+        if token.name == NAME and token.expires_at is not None and token.expires_at <= time.time():
+            tokens.revoke(token.id)  # it is over: nobody wants to see it in the list for ever
+    _, token = tokens.create(["*"], list(Right), name=NAME, ttl=SESSION_SECONDS)
     return token.id
 
 

@@ -18,7 +18,7 @@ from mediakeep.http.service import Call
 RANGES = {"3h": 3 * 3600, "24h": 86_400, "7d": 7 * 86_400}
 """What a plot may go back to, in seconds."""
 
-MOST_SHOWN = 8
+MOST_SHOWN = 6
 
 
 async def show_overview(window: Window, call: Call) -> Page:

@@ -99,7 +99,7 @@ class Window:
             assets=f"{root}/static/{self.version}",
             grant=call.grant,
             is_open=is_open(self.service),
-            path=call.scope["path"],
+            path=call.scope["path"].removeprefix(root),
             **page.values,
         )
         return text.encode(errors="replace")
@@ -125,17 +125,19 @@ class Resource:
         service = self._window.service
         call = Call(service, scope, receive, send, NOBODY, self._path, scope.get("path_params", {}))
         scope["mediakeep.call"] = call
+        handler = self._handlers.get(method)
+        if handler is None:
+            allow = ", ".join(self._handlers).encode()
+            raise Problem(405, "MethodNotAllowed", "go back to the page before", [(b"allow", allow)])
         try:
-            handler = self._handlers.get(method)
-            if handler is None:
-                allow = ", ".join(self._handlers).encode()
-                raise Problem(405, "MethodNotAllowed", "go back to the page before", [(b"allow", allow)])
             if self._guarded:
                 call.grant = authenticate(service, call, Right.READ)
                 service.throttles.admit(call.grant)
                 call.require(Right.READ)
             page = await handler(self._window, call)
         except Problem as problem:
+            if method == "POST" and not call.received:
+                raise  # the edge knows what to do about a body that is still coming
             page = _refusal(call, problem)
         except MediaError as error:
             page = _refusal(call, problem_of(error, call.grant))
@@ -198,5 +200,5 @@ def _refusal(call: Call, problem: Problem) -> Page:
 
 def _asked(call: Call) -> str:
     query: bytes = call.scope["query_string"]
-    path = quote(call.scope["path"], safe="/:")
+    path = quote(call.scope["path"].removeprefix(call.scope.get("root_path", "")), safe="/:")
     return f"{path}?{query.decode('latin-1')}" if query else path

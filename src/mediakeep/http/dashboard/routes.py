@@ -54,7 +54,12 @@ async def keep_samples(window: Window) -> None:
     while True:
         try:
             await service.read(sample)
-        except (MediaError, OSError) as error:
-            logger.warning("how much the store has could not be written down: %s", error)
+        except Exception as error:  # the next minute is another one
+            quiet = isinstance(error, MediaError | OSError)
+            logger.warning(
+                "how much the store has could not be written down: %s",
+                error,
+                exc_info=None if quiet else error,
+            )
         # A little after the minute begins, so that none is left out.
         await asyncio.sleep(SAMPLE_SECONDS - time.time() % SAMPLE_SECONDS + 1)

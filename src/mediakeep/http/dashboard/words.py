@@ -22,8 +22,9 @@ _SHOWN_AS_PICTURE = (
 def size_words(size: float) -> str:
     """Return a number of bytes in decimal units.
 
-    >>> [size_words(it) for it in (0, 999, 1500, 2_000_000, 12_345_678_901)]
-    ['0 B', '999 B', '1.5 kB', '2 MB', '12.3 GB']
+    >>> print(*map(size_words, (0, 999, 1500, 2_000_000, 12_345_678_901)), sep=",")
+    ... # doctest: +NORMALIZE_WHITESPACE
+    0 B,999 B,1.5 kB,2 MB,12.3 GB
     """
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if size < 999.5 or unit == "TB":
@@ -45,8 +46,9 @@ def count_words(count: float) -> str:
 def span_words(seconds: float) -> str:
     """Return an amount of time in its largest unit.
 
-    >>> [span_words(it) for it in (0.2, 59, 61, 7_200, 86_400 * 3, 86_400 * 400)]
-    ['0 s', '59 s', '1 min', '2 h', '3 d', '400 d']
+    >>> print(*map(span_words, (0.2, 59, 61, 7_200, 86_400 * 3, 86_400 * 400)), sep=",")
+    ... # doctest: +NORMALIZE_WHITESPACE
+    0 s,59 s,1 min,2 h,3 d,400 d
     """
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length:
@@ -63,6 +65,18 @@ def ago_words(at: datetime) -> str:
 def time_words(at: datetime) -> str:
     """Return a time in UTC, to the second; the page's scripts tell it in the reader's own zone."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def extension_words(filename: str) -> str:
+    """Return the extension of a file name, as it stands on a tile.
+
+    >>> [extension_words(it) for it in ("a.tar.gz", "README", "x.jpeg", "y.<b>")]
+    ['GZ', '', 'JPEG', '']
+    """
+    extension = filename.rpartition(".")[2] if "." in filename else ""
+    return (
+        extension.upper() if extension.isascii() and extension.isalnum() and len(extension) < 6 else ""
+    )
 
 
 def family_of(content_type: str) -> str:

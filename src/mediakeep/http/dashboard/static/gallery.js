@@ -109,6 +109,13 @@ async function bring(list) {
   }
 }
 
+// Who opens a file comes back to the page that it is on.
+pages.addEventListener("click", (event) => {
+  const list = event.target.closest(".tile-link") && event.target.closest(".tiles");
+  const query = list && queries.get(list);
+  if (query) history.replaceState(null, "", `${here.pathname}?${query}`);
+});
+
 const first = pages.querySelector(".tiles");
 if (first) keep(first, here.search.slice(1));
 

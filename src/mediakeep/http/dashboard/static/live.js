@@ -13,6 +13,7 @@ let source = null;
 let due = 0;
 let refreshing = false;
 let again = false;
+const rendered = new Map(); // parts as the server wrote them last: what has not changed is left alone
 
 function listen() {
   if (source || document.hidden) return;
@@ -52,7 +53,8 @@ async function refresh() {
     for (const part of parts) {
       const now = fresh.getElementById(part.id);
       // What somebody is using just now stays as it is.
-      if (!now || part.contains(document.activeElement) || part.innerHTML === now.innerHTML) continue;
+      if (!now || part.contains(document.activeElement) || rendered.get(part.id) === now.innerHTML) continue;
+      rendered.set(part.id, now.innerHTML);
       part.replaceChildren(...document.adoptNode(now).childNodes);
       tell(part);
     }

@@ -66,6 +66,10 @@ function send(file, { scope, ttl, item, name, said, bar, done }) {
   });
 }
 
+addEventListener("beforeunload", (event) => {
+  if (running || waiting.length) event.preventDefault();
+});
+
 // Gives `target` files that are dropped; `hover` is told whether some are above it.
 export function takeDrops(target, hover, take) {
   let depth = 0;
