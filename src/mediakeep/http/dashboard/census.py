@@ -2,8 +2,8 @@
 
 Pages do not wait for it longer than WAIT_SECONDS, and where it takes longer only until there is a first
 count. Nothing is counted while nobody looks, and counting takes a fiftieth of the time at most. Numbers
-by scope are the catalog's own, of all refs. What a file is, when it expires and who holds it only entries
-tell: the first MOST_LOOKED_AT of them are looked at.
+by scope are the catalog's own, of all refs. What a file is, when it expires and who holds it, only
+entries tell: the first MOST_LOOKED_AT of them are looked at.
 """
 
 import asyncio
