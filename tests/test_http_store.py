@@ -129,7 +129,7 @@ def test_errors_are_the_servers_with_its_words(tmp_path, client):
         store = client(served)
         released, expired = store.put(b"1", scope="s"), store.put(b"2", scope="s", ttl=0.05)
         store.release(released)
-        eventually(lambda: not list(served.store.entries("s")))
+        eventually(lambda: served.store.sweep().expired)
         full = [b"x" * 1500, b"y" * 1501]
         for verb, error in (
             (lambda it: it.resolve(released), RefReleased),
@@ -208,6 +208,7 @@ def test_what_only_the_servers_machine_can_do_says_where_to_do_it(store, tmp_pat
         "https://u:secret@host",
         "http://host/?q=secret",
         "http://h#f",
+        "http://a b",
     ],
 )
 def test_what_is_no_address_is_refused(url):
@@ -346,6 +347,8 @@ class Cutting:
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.cut = b"\0"
         self.times = 1
+        self.let = 0
+        """How many bytes of an answer that is cut arrive all the same."""
         self.seen: list[bytes] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -361,7 +364,7 @@ class Cutting:
 
     def _carry(self, here: socket.socket) -> None:
         with here, socket.create_connection(("127.0.0.1", self._port)) as there, suppress(OSError):
-            cutting = False
+            cutting, let = False, self.let
             while True:
                 for it in select.select([here, there], [], [])[0]:
                     data = it.recv(1 << 16)
@@ -369,7 +372,9 @@ class Cutting:
                         self.seen.append(data.partition(b" HTTP")[0])
                         cutting = self.times > 0 and data.startswith(self.cut)
                         self.times -= cutting
-                    if not data or (it is there and cutting):
+                    if it is there and cutting:
+                        data, let = data[:let], let - len(data)
+                    if not data:
                         return
                     (there if it is here else here).sendall(data)
 
@@ -435,6 +440,27 @@ def test_a_server_that_breaks_off_again_and_again_is_given_up(client, served, cu
     with pytest.raises(CatalogError, match="broke off"):
         client(cutting.url).scopes()
     assert len(cutting.seen) == 3
+
+
+def test_bytes_that_break_off_are_fetched_anew(client, served, cutting):
+    data = os.urandom(1 << 20)
+    ref = served.store.put(data, scope="s")
+    store = client(cutting.url)
+    cutting.cut, cutting.let, cutting.times = f"GET /v1/media/{ref[8:]} ".encode(), 300_000, 2
+    assert store.read_bytes(ref) == data
+    assert cutting.times == 0
+
+
+def test_a_source_that_can_be_read_but_once_is_never_sent_in_part(tmp_path, client):
+    with serving(tmp_path, requests_per_second=0.5) as served:
+        store = client(served)
+        store.put(b"takes all that may be asked for just now", scope="first")
+        pieces = iter([b"a" * 70_000, b"b" * 70_000, b"c" * 70_000])
+        try:
+            store.put(pieces, scope="second")
+        except CatalogError as error:
+            assert "try again" in str(error)
+        assert [it.size for it in served.store.entries("second")] in ([], [210_000])
 
 
 def test_a_server_that_asks_for_patience_gets_it(tmp_path, client):

@@ -6,7 +6,6 @@ upload under its idempotency key; and whatever the server says that it has not e
 """
 
 import json
-import os
 import random
 import re
 import ssl
@@ -62,7 +61,7 @@ class Connection:
         ValueError: the URL or the token cannot be one.
     """
 
-    __slots__ = ("_closed", "_headers", "_of_parents", "_pool", "_process", "_timeout", "_tls", "base")
+    __slots__ = ("_closed", "_headers", "_of_parents", "_pool", "_timeout", "_tls", "base")
 
     def __init__(
         self, url: str, token: str | None, *, timeout: float, tls: ssl.SSLContext | None = None
@@ -132,21 +131,21 @@ class Connection:
                 if body.error is not None:
                     raise body.error
 
-        return self._repeated(send, lambda: body.can_repeat or not body.begun)
+        return self._repeated(send, safe=True, whole=lambda: body.can_repeat or not body.begun)
 
     @contextmanager
     def fetch(self, path: str, *, ref: str) -> Iterator[Reply]:
         """Give the answer to a GET of `path`, whose body is read in the block.
 
         Raises:
-            BlobError: the body does not come to its end; while it is read.
+            CutOffError: the body does not come to its end; while it is read.
         """
         with ExitStack() as opened:
 
             def send() -> httpcore2.Response:
                 return opened.enter_context(self._answered("GET", path, None, [], None, ref))
 
-            response = self._repeated(send, lambda: True)
+            response = self._repeated(send, safe=True)
             length = _header(response, b"content-length")
             size = int(length) if length.isdecimal() else None
             yield Reply(size, _header(response, b"etag"), self._pieces(response, ref))
@@ -159,11 +158,16 @@ class Connection:
                 return _header(response, b"etag")
 
         try:
-            return self._repeated(send, lambda: True)
+            return self._repeated(send, safe=True)
         except CatalogError:
             # What a HEAD is answered with says no more than a status: a GET tells the reason.
             with self.fetch(path, ref=ref) as reply:
                 return reply.etag
+
+    def after_fork(self) -> None:
+        """Start afresh in a child: what is open is its parent's, which closing it would disturb."""
+        self._of_parents.append(self._pool)
+        self._open()
 
     def close(self) -> None:
         """Close all connections."""
@@ -195,10 +199,16 @@ class Connection:
             with self._answered(method, path, query, headers, body, ref) as response:
                 return self._json(response)
 
-        return self._repeated(send, lambda: repeatable)
+        return self._repeated(send, safe=repeatable)
 
-    def _repeated(self, send: Callable[[], T], may_repeat: Callable[[], bool]) -> T:
-        """Return what `send` does, and have it do so again where that is safe and may help."""
+    def _repeated(
+        self, send: Callable[[], T], *, safe: bool, whole: Callable[[], bool] = lambda: True
+    ) -> T:
+        """Return what `send` returns, and call it again where that may help.
+
+        It must be `safe` to do so, or sure that the server has done nothing; and what is sent must still
+        be the `whole` of it.
+        """
         patience = time.monotonic() + self._timeout["read"]
         tries = 0
         while True:
@@ -206,12 +216,13 @@ class Connection:
             try:
                 return send()
             except NotAnsweredError as error:
-                if tries >= MOST_TRIES or not (may_repeat() or error.unsent):
+                if tries >= MOST_TRIES or not (safe or error.unsent) or not whole():
                     raise error.told() from error.__cause__
                 wait = 0.05 * 2**tries * random.uniform(0.5, 1.0)  # noqa: S311 - not a secret
             except _LaterError as later:
                 wait = later.seconds
-                if time.monotonic() + wait > patience or not (may_repeat() or later.unseen):
+                late = time.monotonic() + wait > patience
+                if late or not (safe or later.unseen) or not whole():
                     raise later.told from None
             time.sleep(wait)
 
@@ -241,11 +252,6 @@ class Connection:
     ) -> AbstractContextManager[httpcore2.Response]:
         if self._closed:
             raise CatalogError(f"the store at {self.base} is closed: open it again")
-        if self._process != os.getpid():
-            # What was open before the fork is the parent's: not even to be closed, which would say so to
-            # the server.
-            self._of_parents.append(self._pool)
-            self._open()
         url = httpcore2.URL(
             scheme=self.base.scheme.encode(),
             host=self.base.host.encode("idna"),
@@ -261,7 +267,6 @@ class Connection:
         )
 
     def _open(self) -> None:
-        self._process = os.getpid()
         self._pool = httpcore2.ConnectionPool(
             ssl_context=self._tls,
             max_connections=None,
@@ -304,7 +309,9 @@ class Connection:
             with self._explained():
                 yield from response.iter_stream()
         except NotAnsweredError as error:
-            raise BlobError(f"the bytes of {ref} did not all come: {error.told()}") from error.__cause__
+            raise CutOffError(
+                f"the bytes of {ref} did not all come: {error.told()}"
+            ) from error.__cause__
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -321,6 +328,10 @@ class Connection:
         except (httpcore2.NetworkError, httpcore2.RemoteProtocolError) as error:
             why = f"broke off: {_short(error)}"
             raise NotAnsweredError(str(self.base), why, unsent=False) from error
+
+
+class CutOffError(BlobError):
+    """The connection broke while bytes came."""
 
 
 class _LaterError(Exception):
@@ -349,12 +360,12 @@ def _checked(url: str) -> _Base:
         parts = urlsplit(url)
         port = parts.port
         host = parts.hostname or ""
-        host.encode("idna")
+        plain = re.fullmatch(rb"[\w.-]+|[\da-f:.]+", host.encode("idna"))
     except (ValueError, UnicodeError):
         raise ValueError("the server's URL cannot be one: give http://host:port") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("the server's URL has a user or password in it: give the token as token=…")
-    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not plain or parts.query or parts.fragment:
         raise ValueError(f"{url!r} is no server: give http://host:port or https://host:port")
     if port == 0:
         raise ValueError(f"{url!r} has no port that can be connected to")

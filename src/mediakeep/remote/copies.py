@@ -6,7 +6,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, cast
@@ -14,15 +14,15 @@ from typing import BinaryIO, cast
 from mediakeep.blobs.cache import Cache, Fetch, Incoming
 from mediakeep.catalogs import Registration
 from mediakeep.errors import BlobError
-from mediakeep.remote.connection import Connection
+from mediakeep.remote.connection import Connection, CutOffError
 
 CACHE_BYTES = 4 << 30
 
 MOST_KNOWN = 65_536
 """Of how many refs it is remembered where their copies are."""
 
-MOST_CHANGES = 5
-"""How often a file is fetched anew that has been changed since it was looked at."""
+MOST_TRIES = 5
+"""How often a file is fetched that is changed meanwhile, or whose bytes break off."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -53,13 +53,17 @@ class Copies:
         self._path_of = path_of
         self._cache = Cache(_default_folder(str(connection.base)) if folder is None else folder, limit)
         self._limit = limit
-        self._lock = threading.Lock()
+        self.after_fork()
         self._known: dict[str, tuple[str, set[str]]] = {}
         """By ref: its scope, and the keys of its copy and of its variants'."""
         self._scopes: dict[str, set[str]] = {}
         """By scope: its refs."""
         self._uses: Counter[str] = Counter()
         """By key: how many refs have it."""
+
+    def after_fork(self) -> None:
+        """Start afresh in a child, whose parent may have held the lock."""
+        self._lock = threading.Lock()
 
     def path(self, found: Registration) -> Path:
         """Return the path of the copy, which is made if there is none; see :meth:`Cache.path`."""
@@ -84,11 +88,16 @@ class Copies:
 
     def _brought(self, found: Registration, bring: Callable[[str, Fetch], Path]) -> tuple[Path, str]:
         """Return the path of the copy and its key; also of a file that is being changed there."""
-        for _ in range(MOST_CHANGES):
+        failure = BlobError(f"the file of {found.ref} is changed again and again: try later")
+        for _ in range(MOST_TRIES):
             key, fetch = self._copy(found)
-            with suppress(_ChangedError):
+            try:
                 return bring(key, fetch), key
-        raise BlobError(f"the file of {found.ref} is changed again and again: try later")
+            except _ChangedError:
+                continue
+            except CutOffError as error:
+                failure = error
+        raise failure
 
     def open(self, found: Registration) -> BinaryIO:
         """Open the bytes: those of the copy or, if they are too many for one, fetched for this alone."""

@@ -67,9 +67,7 @@ def error_of(status: int, said: Mapping[str, Any], ref: str, server: str) -> Exc
     name, detail = str(said.get("error", "")), str(said.get("detail", ""))[:2000]
     if name in _OF_REFS:
         scope = said.get("scope")
-        return _OF_REFS[name](
-            ref or said.get("ref", ""), scope=scope if isinstance(scope, str) else None
-        )
+        return _OF_REFS[name](ref or "what was put", scope=scope if isinstance(scope, str) else None)
     if name == "MediaMissing":
         return MediaMissing.at(ref, detail)
     if name in _BY_NAME:

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import ssl
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
@@ -87,7 +88,7 @@ class HTTPMediaStore(MediaStore):
         ImportError: httpcore2 is missing: `pip install "mediakeep[client]"`.
     """
 
-    __slots__ = ("_connection", "_copies", "_holds")
+    __slots__ = ("__weakref__", "_connection", "_copies", "_holds")
 
     def __init__(
         self,
@@ -110,6 +111,7 @@ class HTTPMediaStore(MediaStore):
         self._copies = Copies(self._connection, _bytes_path, cache, cache_bytes)
         self._holds = Holds(self._connection)
         self._heartbeat = Heartbeat(self._holds, self._lease_seconds)
+        _stores.add(self)
 
     def __repr__(self) -> str:
         return f"HTTPMediaStore({str(self._connection.base)!r})"
@@ -156,7 +158,7 @@ class HTTPMediaStore(MediaStore):
         said = {name: value for name, value in query.items() if value or name == "scope"}
         stored = self._connection.upload("/v1/media", said, Body(source), secrets.token_hex(16))
         with understood(self._connection.base):
-            return self._read_entry(stored["entry"]).ref
+            return str(stored["ref"])
 
     def put_many(
         self,
@@ -191,7 +193,7 @@ class HTTPMediaStore(MediaStore):
             said["ttl"] = seconds
         stored = self._about(ref, lambda path: self._connection.post(f"{path}/share", said, ref=ref))
         with understood(self._connection.base):
-            return self._read_entry(stored["entry"]).ref
+            return str(stored["ref"])
 
     # -- out
 
@@ -435,6 +437,18 @@ class HTTPMediaStore(MediaStore):
 
     def _bytes_url(self, ref: str) -> str:
         return f"{self._connection.base}{_bytes_path(ref)}"
+
+
+_stores: "weakref.WeakSet[HTTPMediaStore]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for store in _stores:
+        store._connection.after_fork()
+        store._copies.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _bytes_path(ref: str) -> str:
