@@ -1,4 +1,4 @@
-"""Large transfers over HTTP: what a killed server leaves of one, and the memory that it takes."""
+"""Large transfers over HTTP: what a killed server leaves of one, and how much memory it takes."""
 
 import os
 import signal

@@ -85,7 +85,7 @@ def create_app(
     router = Router(
         [*_routes(service), *pages(window)], redirect_slashes=False, default=_nothing, lifespan=lifespan
     )
-    app: ASGIApp = Edge(service, _fast(router))
+    app: ASGIApp = service.traces.around(Edge(service, _fast(router)))
     if config.cors_origins:
         app = CORSMiddleware(
             app,

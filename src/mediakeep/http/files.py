@@ -44,7 +44,9 @@ async def send_file(call: Call) -> None:
     head = call.scope["method"] == "HEAD"
     begun = _begin(call, head, at_once=True) if call.service.local else None
     if begun is None:
-        begun = await call.service.read(partial(_begin_in_thread, call, head), undo=_Begun.give_back)
+        with call.service.traces.verb("open"):
+            work = partial(_begin_in_thread, call, head)
+            begun = await call.service.read(work, undo=_Begun.give_back)
     try:
         start = {"type": "http.response.start", "status": begun.status, "headers": begun.headers}
         await call.send(start)
