@@ -68,7 +68,7 @@ class Visitor:
 def visiting(browser: Browser, url: str, **options: object) -> Iterator[Visitor]:
     """Give somebody without a session; check afterwards that all went well."""
     context = browser.new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(30_000)
     visitor = Visitor(url, context, context.new_page())
     context.on("request", lambda request: visitor.requests.append(request.url))
     context.on("console", lambda said: said.type == "error" and visitor.errors.append(said.text))

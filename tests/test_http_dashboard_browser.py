@@ -20,6 +20,8 @@ from mediakeep.http.dashboard.once import make_login
 from mediakeep.http.links import LinkKeys
 from pictures import photograph, written
 
+expect.set_options(timeout=30_000)
+
 PICTURE = written(photograph(320, 200), "JPEG")
 XSS = (
     "<img src=x onerror=window.hacked=1>",
