@@ -443,6 +443,41 @@ def test_failed_deletions_and_leases_are_shown(alone):
     assert str(path) not in page, "paths of the server's machine are nobody's business"
 
 
+def test_a_large_store_is_told_of_in_part_and_the_page_says_so(alone, monkeypatch):
+    from mediakeep.http.dashboard import census
+
+    monkeypatch.setattr(census, "MOST_LOOKED_AT", 3)
+    for number in range(5):
+        alone.store.put(b"%d" % number, MediaMeta(f"{number}.txt", "text/plain"), "many", ttl=500)
+    page = alone.client.get("/").text
+    assert "those of the first 3 refs" in page
+    assert re.search(r"<dt>Live refs</dt><dd>5</dd>", page)
+    assert len(re.findall(r'class="ends"', page)) == 3
+
+
+def test_no_page_waits_for_a_count_that_takes_long(alone, monkeypatch):
+    from mediakeep.http.dashboard import census
+
+    counted, going_on = census._counted, threading.Event()
+
+    def slowly(store, grant):
+        assert going_on.wait(20)
+        return counted(store, grant)
+
+    monkeypatch.setattr(census, "_counted", slowly)
+    alone.store.put(b"data", scope="own")
+    assert "counting…" in alone.client.get("/").text
+    began = time.monotonic()
+    assert all("counting…" in alone.client.get("/").text for _ in range(3))
+    assert time.monotonic() - began < census.WAIT_SECONDS, "only the first one waits"
+    assert "4&nbsp;B" in alone.client.get("/").text.replace("\N{NO-BREAK SPACE}", "&nbsp;")
+    going_on.set()
+    until = time.monotonic() + 10
+    while "counting…" in alone.client.get("/").text:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 # -- numbers over time
 
 

@@ -214,6 +214,21 @@ def test_scrolling_brings_page_after_page_and_lets_go_of_those_far_away(browser,
         expect(visitor.page.locator(".tile-name").first).to_have_text("0.txt")
 
 
+def test_back_from_a_file_leads_to_the_page_that_it_is_on(visitor, served):
+    for number in range(130):
+        put(served, "back", f"{number}.txt", b"%d" % number, "text/plain")
+    visitor.go("/gallery?scope=back")
+    tile = visitor.page.get_by_text("125.txt")
+    while not tile.count():
+        visitor.page.keyboard.press("End")
+        visitor.page.wait_for_timeout(30)
+    tile.click()
+    visitor.page.wait_for_url("**/media/*")
+    visitor.page.go_back()
+    expect(visitor.page.get_by_text("125.txt")).to_be_visible()
+    expect(visitor.page.get_by_text("To the beginning")).to_be_visible()
+
+
 def test_a_player_seeks_with_a_range_request(visitor, served):
     media_id = put(served, "music", "long.wav", sound(), "audio/wav")
     path = f"/v1/media/{media_id}"

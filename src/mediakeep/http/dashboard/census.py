@@ -66,8 +66,9 @@ class Count:
     families: Mapping[str, Group]
     expiring: tuple[Entry, ...]
     leased: tuple[Entry, ...]
+    looked_at: int
     partial: bool
-    """Whether there were more entries than are looked at."""
+    """Whether there were more entries than were looked at."""
     stats: Stats | None
     """All numbers; only for who sees all scopes."""
 
@@ -162,6 +163,7 @@ def _counted(store: MediaStore, grant: Grant) -> Count:
         families,
         tuple(_soonest(expiring)),
         tuple(leased.values()),
+        min(looked_at, MOST_LOOKED_AT),
         looked_at > MOST_LOOKED_AT,
         stats if grant.sees_all else None,
     )

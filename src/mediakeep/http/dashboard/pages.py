@@ -81,6 +81,7 @@ class Window:
             loader=PackageLoader("mediakeep.http.dashboard"),
             autoescape=True,
             undefined=StrictUndefined,
+            auto_reload=False,
             trim_blocks=True,
             lstrip_blocks=True,
         )
