@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 try:
     import httpcore2
@@ -26,6 +26,7 @@ from mediakeep.errors import BlobError, CatalogError
 from mediakeep.model import seconds_of
 from mediakeep.remote.bodies import Body
 from mediakeep.remote.problems import NotAnsweredError, error_of
+from mediakeep.remote.servers import server_at
 from mediakeep.remote.sockets import AttentiveBackend
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class Connection:
     def __init__(
         self, url: str, token: str | None, *, timeout: float, tls: ssl.SSLContext | None = None
     ) -> None:
-        self.base = _checked(url)
+        self.base = server_at(url)
         self._headers = [(b"user-agent", b"mediakeep"), (b"accept-encoding", b"identity")]
         if token is not None:
             if not re.fullmatch(r"[!-~]+", token):
@@ -341,42 +342,6 @@ class _LaterError(Exception):
         self.seconds = seconds
         self.told = told
         self.unseen = unseen
-
-
-class _Base(NamedTuple):
-    scheme: str
-    host: str
-    port: int
-    authority: str
-    target: str
-    """The path that all paths begin with, without a slash at its end."""
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority}{self.target}"
-
-
-def _checked(url: str) -> _Base:
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-        host = parts.hostname or ""
-        plain = re.fullmatch(rb"[\w.-]+|[\da-f:.]+", host.encode("idna"))
-    except (ValueError, UnicodeError):
-        raise ValueError("the server's URL cannot be one: give http://host:port") from None
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("the server's URL has a user or password in it: give the token as token=…")
-    if parts.scheme not in ("http", "https") or not plain or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is no server: give http://host:port or https://host:port")
-    if port == 0:
-        raise ValueError(f"{url!r} has no port that can be connected to")
-    shown = f"[{host}]" if ":" in host else host
-    return _Base(
-        parts.scheme,
-        host,
-        port or (443 if parts.scheme == "https" else 80),
-        shown if port is None else f"{shown}:{port}",
-        quote(parts.path.rstrip("/"), safe="/%"),
-    )
 
 
 def _bounded(response: httpcore2.Response) -> bytes:
