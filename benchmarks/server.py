@@ -1,4 +1,4 @@
-"""The server over loopback, asked by wrk, against Starlette's file response, nginx, and a bare `put`.
+"""The server, asked over loopback by wrk, against Starlette's file response, nginx, and a bare `put`.
 
 All servers have one worker. Ours does what it does when it is served: it checks a token, looks the ref
 up, counts, and writes its log (to nowhere). The others know neither tokens nor refs, and log nothing.

@@ -11,13 +11,22 @@ import pytest
 
 pytest.register_assert_rewrite("mediakeep.testing")
 
+from http_stores import Served, Stores
 from mediakeep import CleanupPolicy, MediaMeta, MediaStore, open_store
+from mediakeep.aio import AsyncMediaStore
+from mediakeep.http.numbers import Numbers
+from mediakeep.model import Stats
 from mediakeep.testing import FakeClock
+from not_over_http import reason_of
 from postgres_server import PostgresServer
 from seaweed_server import BUCKET, Seaweed
 
-KINDS = ("memory", "folder", "fleet")
-"""Books in memory; in SQLite with bytes in a folder; in PostgreSQL with bytes in object storage."""
+KINDS = ("memory", "folder", "fleet", "http")
+"""Books in memory; in SQLite with bytes in a folder; in PostgreSQL with bytes in object storage; a store
+in a folder that a server serves: see `not_over_http` for what is left out there."""
+
+OF_CLIENTS = ("import_roots", "lease_seconds", "timeout")
+"""Options that a store over HTTP has too. All are its server's."""
 
 BORROWED = MediaMeta(cleanup_policy=CleanupPolicy.FORGET_ONLY)
 
@@ -51,6 +60,24 @@ def seaweed() -> Iterator[Seaweed]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Stores]:
+    """A server that every test may have its stores served by."""
+    served = Stores()
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def fresh_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of a server that are told as they are: else every test that counts would have to wait."""
+
+    async def get(numbers: Numbers, store: AsyncMediaStore) -> Stats:
+        return await store.stats(by_scope=numbers._by_scope)
+
+    monkeypatch.setattr(Numbers, "get", get)
+
+
 @pytest.fixture
 def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, object]:
     """What opens a store in a schema and a prefix of this test's own."""
@@ -69,9 +96,18 @@ def opened(
 ) -> Iterator[Open]:
     """Opens stores of this kind, all at one place, with the test's clock; closes them afterwards."""
     stores: list[MediaStore] = []
+    urls: list[str] = []
+    if kind == "http":
+        request.getfixturevalue("fresh_numbers")
 
     def opened(**options: object) -> MediaStore:
         options = {"clock": clock, "fsync": False, **options}
+        if kind == "http":
+            mine = {name: options[name] for name in OF_CLIENTS if name in options}
+            behind = open_store(tmp_path / "store", **options)
+            urls.append(request.getfixturevalue("stores").add(behind))
+            stores.append(Served(urls[-1], behind, cache=tmp_path / "cache", **mine))
+            return stores[-1]
         if kind == "memory":
             place = {"where": "memory:", "blobs": tmp_path / "temporary"}
         elif kind == "folder":
@@ -84,6 +120,16 @@ def opened(
     yield opened
     for store in stores:
         store.close()
+    for url in urls:
+        request.getfixturevalue("stores").remove(url)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "[http" in item.name and "kind" in getattr(item, "fixturenames", ()):
+            reason = reason_of(item)
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=f"over HTTP: {reason}"))
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_a_full_store_refuses_even_what_it_has_since_it_cannot_know_yet(opened):
 
 
 def test_a_put_that_races_with_the_last_release_gives_a_ref_whose_bytes_stay(store, kind):
-    rounds, data = 60 if kind == "fleet" else 300, b"contested"
+    rounds, data = 60 if kind in ("fleet", "http") else 300, b"contested"
     stop = threading.Event()
     wrong: list[str] = []
 

@@ -70,6 +70,15 @@ def test_a_client_that_has_the_bytes_gets_none(served, media_id, form):
     assert served.get(media_id, {"if-none-match": '"other"'}).status_code == 200
 
 
+def test_what_came_with_the_bytes_is_not_told_again(served, media_id):
+    whole = served.get(media_id)
+    answer = served.get(media_id, {"if-none-match": whole.headers["etag"]})
+    told = {name: value for name, value in answer.headers.items() if name != "date"}
+    assert told == {
+        name: whole.headers[name] for name in ("etag", "cache-control", "cross-origin-resource-policy")
+    }
+
+
 def test_dates_count_where_there_is_no_etag(served, media_id):
     date = served.get(media_id).headers["last-modified"]
     before = formatdate(parsedate_to_datetime(date).timestamp() - 10, usegmt=True)

@@ -144,6 +144,8 @@ def test_a_password_is_never_shown(tmp_path, monkeypatch, capfd, way, store, blo
     ("flags", "environ", "file", "found"),
     [
         ({}, {}, {}, ("", "", "")),
+        ({"store": "f"}, {}, {"store": "g", "blobs": "b"}, ("f", "", "")),
+        ({"store": "f"}, {}, {"blobs": "b"}, ("f", "b", "")),
         ({"store": "f"}, {"STORE": "g", "BLOBS": "s3://b"}, {"blobs": "s3://c"}, ("f", "", "")),
         ({"store": "f", "blobs": "h"}, {"STORE": "g", "BLOBS": "s3://b"}, {}, ("f", "h", "")),
         ({}, {"BLOBS": "s3://b", "SCHEMA": "x"}, {"store": "f"}, ("f", "", "")),

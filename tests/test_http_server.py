@@ -459,8 +459,30 @@ def test_a_slow_client_that_goes_on_taking_is_served(quick):
 # -- what else it answers
 
 
+def test_a_head_and_a_small_body_come_in_one_packet(quick):
+    media_id = quick.put(b"hello")
+    with quick.connect() as connection:
+        for _ in range(20):
+            connection.sendall(f"GET /v1/media/{media_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            got = connection.recv(65536)
+            assert got.startswith(b"HTTP/1.1 200 ")
+            assert got.endswith(b"\r\n\r\nhello")
+
+
+def test_requests_that_are_sent_ahead_are_answered_in_their_order(quick):
+    ids = [quick.put(b"%d" % number * 500) for number in range(4)]
+    asked = [f"GET /v1/media/{it} HTTP/1.1\r\nHost: localhost\r\n" for it in ids]
+    asked[1] = asked[1].replace("GET", "HEAD")
+    asked[-1] += "Connection: close\r\n"
+    with quick.connect() as connection:
+        connection.sendall("".join(f"{it}\r\n" for it in asked).encode())
+        got = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.findall(rb"([0-9])\1{499}", got) == [b"0", b"2", b"3"]
+    assert got.count(b"HTTP/1.1 200 ") == 4
+
+
 def test_what_is_not_there_is_a_problem(quick):
-    for path in ("/", "/v1", "/v1/media/", "/v1/medias", "/v1/media/a/b/c/d", "/healthz/", "//healthz"):
+    for path in ("/v1", "/v1/media/", "/v1/medias", "/v1/media/a/b/c/d", "/healthz/", "//healthz"):
         answer = quick.client.get(f"{quick.url}{path}")
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"

@@ -289,7 +289,7 @@ def racing(first, second, rounds):
 
 
 def test_a_store_that_races_with_the_last_release_gives_a_ref_whose_file_stays(store, folder, kind):
-    rounds = 300 if kind == "fleet" else 1500
+    rounds = 300 if kind in ("fleet", "http") else 1500
     outcome = {"kept": 0, "refused": 0}
     path = folder / "raced"
     refs: list[str] = [""]
@@ -328,7 +328,7 @@ def test_many_threads_on_few_files_break_no_line_of_the_law(store, folder, kind)
 
     def work(me: int) -> None:
         scope = f"t:{me}"
-        for i in range(40 if kind == "fleet" else 120):
+        for i in range(40 if kind in ("fleet", "http") else 120):
             path = paths[(me + i) % len(paths)]
             mine = []
             for _ in range(3):

@@ -136,6 +136,16 @@ def test_bytes_of_any_size_are_whole(blobs, size):
         assert file.read() == data
 
 
+@pytest.mark.parametrize("size", [MIB, 9 * MIB])
+def test_a_part_of_bytes_is_put_without_the_rest(blobs, size):
+    data = os.urandom(size)
+    with blobs.stage(memoryview(data)[3:-3], is_named=no) as staged:
+        pass
+    with blobs.open(staged.key) as file:
+        assert file.read() == data[3:-3]
+    assert (staged.size, staged.sha256) == (size - 6, hashlib.sha256(data[3:-3]).hexdigest())
+
+
 def test_a_source_that_fails_in_the_midst_of_the_parts_leaves_nothing(blobs, seaweed):
     def broken(error):
         yield from pieces(20)
@@ -176,12 +186,13 @@ def test_a_service_that_fails_in_the_midst_of_the_parts_ends_the_reading_of_the_
     assert len(keys(blobs)) == 1
 
 
-def test_a_source_may_reuse_its_buffer(blobs):
+@pytest.mark.parametrize("given", [lambda it: it, lambda it: memoryview(it).toreadonly()])
+def test_a_source_may_reuse_its_buffer(blobs, given):
     def reusing():
         buffer = bytearray(MIB)
         for n in range(12):
             buffer[:] = bytes([n]) * MIB
-            yield buffer
+            yield given(buffer)
 
     key = put(blobs, reusing())
     with blobs.open(key) as file:

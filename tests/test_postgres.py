@@ -900,6 +900,19 @@ def test_no_verb_scans_a_table_that_grows(server, opened, ask, monkeypatch):
     assert len(said) > 40
 
 
+def test_the_tables_that_grow_are_vacuumed_early_and_with_their_indexes(opened, ask):
+    opened()
+    told = dict(
+        ask(
+            "SELECT relname, reloptions FROM pg_class"
+            " WHERE relnamespace = '{s}'::regnamespace AND relname IN ('refs', 'locations', 'history')"
+        )
+    )
+    grow = ("refs", "locations", "history")
+    assert all("autovacuum_vacuum_scale_factor=0.01" in told[table] for table in grow)
+    assert all("vacuum_index_cleanup=on" in told[table] for table in ("refs", "locations"))
+
+
 def plans(connection: psycopg.Connection, statement: str, values: object) -> Iterator[dict]:
     """Yield the plan for these values, and the one for any that the server makes in the end."""
     ((plan,),) = connection.execute(f"EXPLAIN (FORMAT JSON) {statement}", values).fetchall()

@@ -52,10 +52,32 @@ install_venv_package() {
         fail "$1 cannot make virtual environments: have root run 'apt-get install $package', then try again"
     fi
     say "$1 has no ensurepip: installing Debian's $package with ${as_root[*]:+${as_root[*]} }apt-get"
-    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package")
-    "${as_root[@]}" "${install[@]}" >/dev/null 2>&1 ||
-        { "${as_root[@]}" apt-get update -qq >/dev/null && "${as_root[@]}" "${install[@]}" >/dev/null; } ||
+    apt_install "$package" "${as_root[@]}" ||
         fail "that failed: run 'apt-get install $package' yourself, then try again"
+}
+
+apt_install() { # PACKAGE [SUDO…]
+    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$1")
+    shift
+    "$@" "${install[@]}" >/dev/null 2>&1 ||
+        { "$@" apt-get update -qq >/dev/null && "$@" "${install[@]}" >/dev/null; }
+}
+
+# The dashboard is tested in a real browser. Where it cannot be had those tests skip, and say so.
+install_chromium() {
+    local as_root=()
+    [[ -x ${CHROMIUM:-/usr/bin/chromium} ]] && return
+    if ((EUID != 0)); then
+        as_root=(sudo)
+        [[ -t 0 ]] || as_root=(sudo -n)
+    fi
+    if ! command -v apt-get >/dev/null || ! command -v "${as_root[0]:-true}" >/dev/null; then
+        say "there is no chromium, and no apt-get or root to install it: the browser tests will be skipped"
+        return
+    fi
+    say "installing Debian's chromium for the browser tests with ${as_root[*]:+${as_root[*]} }apt-get"
+    apt_install chromium "${as_root[@]}" ||
+        say "that failed, so the browser tests will be skipped: run 'apt-get install chromium' yourself"
 }
 
 make_venv() {
@@ -82,4 +104,5 @@ wanted=(--editable '.[all]')
 [[ $group == core ]] || wanted+=(--group "$group")
 say "installing mediakeep$([[ $group == core ]] || echo " and the group '$group'") into $venv"
 "${pip[@]}" install "${wanted[@]}"
+[[ $group != test ]] || install_chromium
 touch "$venv/.ready-$group"

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from mediakeep.blobs.temporary import TEMP_DIR_NAME, temp_dir
     from mediakeep.cleaner import MediaCleanerConfig
     from mediakeep.errors import (
+        AccessDenied,
         BlobError,
         CatalogError,
         MediaElsewhere,
         MediaError,
         MediaMissing,
         NotAFile,
+        NotOverHTTP,
         PathNotAllowed,
         QuotaExceeded,
         RefExpired,
@@ -52,6 +54,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "TEMP_DIR_NAME",
+    "AccessDenied",
     "BlobError",
     "CatalogError",
     "CleanupPolicy",
@@ -71,6 +74,7 @@ __all__ = [
     "MediaScope",
     "MediaStore",
     "NotAFile",
+    "NotOverHTTP",
     "PathNotAllowed",
     "QuotaExceeded",
     "Receipt",
@@ -99,12 +103,14 @@ _HOMES = {
         ),
         "cleaner": ("MediaCleanerConfig",),
         "errors": (
+            "AccessDenied",
             "BlobError",
             "CatalogError",
             "MediaElsewhere",
             "MediaError",
             "MediaMissing",
             "NotAFile",
+            "NotOverHTTP",
             "PathNotAllowed",
             "QuotaExceeded",
             "RefExpired",

@@ -17,14 +17,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from mediakeep.blobs.sources import Source
-from mediakeep.catalogs import Reaped
-from mediakeep.erasing import erase
 from mediakeep.errors import MediaMissing, NotAFile, PathNotAllowed, UnknownRef
 from mediakeep.feeding import AsyncSource, heeding, is_async, put_from
 from mediakeep.leases import Lease
@@ -95,7 +92,7 @@ class AsyncMediaStore:
     def __init__(self, store: MediaStore, *, threads: int = THREADS) -> None:
         self._store = store
         self._offload = Offload(threads)
-        self._blocks = store._catalog.blocks
+        self._blocks = store._blocks
 
     @property
     def sync(self) -> MediaStore:
@@ -361,16 +358,9 @@ class AsyncMediaStore:
         if wait is None:
             return await self._offload.run(partial(self._store.erase, scope))
         seconds = seconds_of("wait", wait)
-        heed, rounds = Heed(), count()
-
-        def reap(locations: Iterable[str]) -> Reaped:
-            if next(rounds):  # the first takes place in any case
-                heed.check()
-            return self._store._reap(locations)
-
-        catalog = self._store._catalog
+        heed = Heed()
         return await self._offload.run(
-            lambda: erase(catalog, reap, scope, wait=seconds), heed=heed, idle=True
+            lambda: self._store._erase(scope, seconds, heed.check), heed=heed, idle=True
         )
 
     async def clean_expired(self) -> int:

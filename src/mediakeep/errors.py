@@ -96,6 +96,14 @@ class QuotaExceeded(MediaError):
     """A scope or the store is full."""
 
 
+class AccessDenied(MediaError, PermissionError):
+    """The server that keeps the store wants a token, or one that may do more."""
+
+
+class NotOverHTTP(MediaError, NotImplementedError):
+    """The verb needs the machine of the store, and this is one that a server offers."""
+
+
 class StillLeased(MediaError):
     """A lease keeps a file that was to be deleted at once."""
 

@@ -4,12 +4,12 @@ import logging
 import os
 import threading
 import weakref
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from mediakeep.catalogs import Catalog
 from mediakeep.errors import CatalogError
 from mediakeep.model import Media
 
@@ -46,8 +46,8 @@ class Lease:
         number, found = self._store._begin_lease(self.ref)
         path = found.path
         if path is None:
-            copy = self._store._blobs.hold(found.location, sha256=found.sha256)
             try:
+                copy = self._store._on_this_machine(found)
                 path = copy.__enter__()
             except BaseException:
                 self._store._end_lease(number)
@@ -71,12 +71,19 @@ class Lease:
             self._store._end_lease(number)
 
 
+class Renews(Protocol):
+    """What lets leases last longer, such as a catalog; see :meth:`Catalog.renew`."""
+
+    def renew(self, leases: Iterable[int], seconds: float) -> list[int]:
+        """Let the leases last for `seconds` from now; return those that had lapsed and are gone."""
+
+
 class Heartbeat:
     """Renews the live leases of one store from a daemon thread, which runs while there are any."""
 
     __slots__ = ("__weakref__", "_catalog", "_leases", "_lock", "_lost", "_seconds", "_stop", "_thread")
 
-    def __init__(self, catalog: Catalog, seconds: float) -> None:
+    def __init__(self, catalog: Renews, seconds: float) -> None:
         self._catalog = catalog
         self._seconds = seconds
         self.after_fork()

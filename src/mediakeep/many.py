@@ -39,7 +39,7 @@ def put_many(
     try:
         with ExitStack() as staged:
             for number, (source, meta) in enumerate(items):
-                with _Telling() as telling, ExitStack() as opened:
+                with Telling() as telling, ExitStack() as opened:
                     telling.about(number, source)
                     store._checked(meta, scope, ttl)
                     if isinstance(source, os.PathLike):
@@ -86,7 +86,7 @@ def store_many(
     seconds = store._checked(NO_META, scope, ttl)
     pairs = list(items)
     files = []
-    with _Telling() as telling:
+    with Telling() as telling:
         for number, (given, meta) in enumerate(pairs):
             telling.about(number, given)
             store._checked(meta, scope, ttl)
@@ -98,7 +98,7 @@ def store_many(
     def check() -> list[Registration]:
         sizes = []
         moved = False
-        with _Telling() as telling:
+        with Telling() as telling:
             for number, it in enumerate(files):
                 telling.about(number, it.path)
                 location, size = look(it.path)
@@ -108,7 +108,7 @@ def store_many(
         if moved:
             raise _MovedError
         new = []
-        with _Telling() as telling:
+        with Telling() as telling:
             for number, (it, size) in enumerate(zip(files, sizes, strict=True)):
                 telling.about(number, it.path)
                 new.append(
@@ -117,7 +117,7 @@ def store_many(
         return new
 
     while True:
-        with _Telling() as telling:
+        with Telling() as telling:
             for number, it in enumerate(files):
                 telling.about(number, it.path)
                 it.key = store._blobs.key(it.location)
@@ -129,12 +129,13 @@ def store_many(
         return [it.ref for it in files]
 
 
-class _Telling:
+class Telling:
     """Notes on whatever is raised in its block which item it was about."""
 
     __slots__ = ("_number", "_source")
 
     def about(self, number: int, source: object) -> None:
+        """Say which item comes now."""
         self._number, self._source = number, source
 
     def __enter__(self) -> Self:

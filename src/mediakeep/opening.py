@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from mediakeep.addresses import BUCKETS, POSTGRES
+from mediakeep.addresses import BUCKETS, POSTGRES, SERVERS
 from mediakeep.blobs import Blobs
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.blobs.temporary import TemporaryBlobs
@@ -82,6 +82,7 @@ def is_store(where: str | os.PathLike[str]) -> bool:
 def open_store(
     where: str | os.PathLike[str],
     *,
+    token: str | None = None,
     blobs: str | os.PathLike[str] | None = None,
     cleaner: MediaCleanerConfig | None = None,
     clock: Clock | None = None,
@@ -102,10 +103,13 @@ def open_store(
     A folder holds a store that outlives the process: `catalog.db` and `blobs/`. `"memory:"` keeps the
     books in memory and bytes in a temporary folder that goes with the process. A `postgresql://…`
     address keeps the books in that database, for many machines that share `blobs`; it needs the extra
-    `mediakeep[postgres]`.
+    `mediakeep[postgres]`. An `http://…` or `https://…` address is that of a server (`mediakeep serve`);
+    it needs the extra `mediakeep[client]`, and gives a :class:`~mediakeep.remote.HTTPMediaStore`. What
+    comes in there, for how long and under which limits is then for the server to say.
 
     Args:
-        where: a folder, `"memory:"`, or the address of a PostgreSQL database.
+        where: a folder, `"memory:"`, or the address of a PostgreSQL database or of a server.
+        token: for a server that wants one: what `mediakeep token create` printed.
         blobs: another place for the bytes, which must then be given each time: a folder, or a bucket
             as `s3://bucket/prefix`, `gs://…` or `az://…`, which needs the extra `mediakeep[objects]`.
         cleaner: when refs get too old, and how often `start` has the store swept.
@@ -119,13 +123,15 @@ def open_store(
             default all are. Where a path leads is checked, symlinks and all.
         default_ttl: how long a ref lives that is given no ttl of its own, as a timedelta or in seconds.
         lease_seconds: how long a lease outlives a process that died with it.
-        timeout: how many seconds a writer waits for its turn among threads and processes.
+        timeout: how many seconds a writer waits for its turn among threads and processes, or how long
+            a server may be silent.
         folder_mode: permissions of the folders it makes.
         file_mode: permissions of the files it makes.
         catalog_options: for PostgreSQL: `schema`, `pool_size`, `history_seconds`, `host`; see
             :class:`~mediakeep.catalogs.postgres.PostgresCatalog`.
         blob_options: for a bucket: `cache`, `cache_bytes`, `writer_seconds`, and what obstore takes,
-            such as `endpoint` and `region`; see :class:`~mediakeep.blobs.objects.ObjectBlobs`.
+            such as `endpoint` and `region`; see :class:`~mediakeep.blobs.objects.ObjectBlobs`. For a
+            server: `cache` and `cache_bytes`.
 
     Raises:
         CatalogError: the folder cannot be used, or what is there is not a catalog, is damaged, or is of
@@ -143,6 +149,31 @@ def open_store(
     place = os.fsdecode(where)
     kept_in = None if blobs is None else os.fsdecode(blobs)
     shared = place.startswith(POSTGRES)
+    if place.startswith(SERVERS):
+        of_the_server = {
+            "blobs": blobs is not None,
+            "cleaner": cleaner is not None,
+            "clock": clock is not None,
+            "limits": limits is not None,
+            "dedupe": dedupe is not None,
+            "catalog_options": bool(catalog_options),
+        }
+        for name, given in of_the_server.items():
+            if given:
+                raise ValueError(f"{name} is for the server to say, and not for those who ask it")
+        from mediakeep.remote import HTTPMediaStore
+
+        return HTTPMediaStore(
+            place,
+            token=token,
+            import_roots=import_roots,
+            default_ttl=default_ttl,
+            lease_seconds=lease_seconds,
+            timeout=timeout,
+            **(blob_options or {}),
+        )
+    if token is not None:
+        raise ValueError("a token is for a server, at an http:// or https:// address")
     _check_options(place, kept_in, catalog_options, blob_options)
     if place == "memory:":
         return FileMediaStore(
@@ -213,7 +244,10 @@ def _check_options(
     shared, bucket = place.startswith(POSTGRES), kept_in is not None and is_bucket(kept_in)
     looks_odd = not place or "://" in place or (place.endswith(":") and os.sep not in place)
     if looks_odd and not shared and place != "memory:":
-        raise ValueError(f"{place!r} is no store: give a folder, 'memory:', or a postgresql:// address")
+        raise ValueError(
+            f"{place!r} is no store: give a folder, 'memory:', or a postgresql:// address, or "
+            "the http:// one of a server"
+        )
     if kept_in is not None and "://" in kept_in and not bucket:
         raise ValueError(
             f"blobs={kept_in!r} is no place for bytes: give a folder, or a bucket ({', '.join(BUCKETS)})"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -558,7 +559,7 @@ class MediaStore:
 
     def data_url(self, ref: str) -> str:
         """Return the file as a `data:` URL (RFC 2397) in base64; raises as `open` does."""
-        content_type = self._catalog.get(ref).meta.content_type
+        content_type = self.entry(ref).meta.content_type
         return make_data_url(content_type, self.read_bytes(ref))
 
     def export(
@@ -696,8 +697,20 @@ class MediaStore:
             StillLeased: a lease holds a file. Without `wait` nothing has changed; with it the refs have
                 ended, and the file goes when its lease ends.
         """
-        seconds = None if wait is None else seconds_of("wait", wait)
-        return erase(self._catalog, self._reap, scope, wait=seconds)
+        return self._erase(scope, None if wait is None else seconds_of("wait", wait))
+
+    def _erase(
+        self, scope: str, seconds: float | None, heed: Callable[[], object] = lambda: None
+    ) -> tuple[Erased, ...]:
+        """Erase; `heed` is called before each round but the first, and may raise to end the waiting."""
+        rounds = count()
+
+        def reap(locations: Iterable[str]) -> Reaped:
+            if next(rounds):
+                heed()
+            return self._reap(locations)
+
+        return erase(self._catalog, reap, scope, wait=seconds)
 
     def clean_expired(self) -> int:
         """Sweep, and return how many refs ended.
@@ -735,6 +748,11 @@ class MediaStore:
                 extra={"expired": expired, "deleted": reaped.deleted, "freed": reaped.freed},
             )
         return SweepReport(expired, reaped.deleted, reaped.freed, temps, tuple(reaped.failed))
+
+    @property
+    def _blocks(self) -> bool:
+        """Whether to look up a ref may wait for a disk or a network."""
+        return self._catalog.blocks
 
     def _reap(self, locations: Iterable[str] | None = None) -> Reaped:
         """Delete the condemned `locations`, or all that are condemned."""

@@ -113,6 +113,14 @@ class Cache:
             os.unlink(path)
             self._give_back(size)
 
+    def discard(self, key: str) -> None:
+        """Remove the copy unless somebody holds it; no error if there is none."""
+        path = os.path.join(self.root, key)
+        with suppress(FileNotFoundError):
+            size = os.lstat(path).st_size
+            if _remove_unused(path):
+                self._give_back(size)
+
     def key(self, path: str) -> str | None:
         """Return what lies at the canonical `path` of this folder, relative to it; None if elsewhere."""
         if not path.startswith(self.root + os.sep):

@@ -358,7 +358,7 @@ class _Pieces:
     def __init__(self, source: Source) -> None:
         self._digest = hashlib.sha256()
         self._source = self._cut(source)
-        self._first: list[bytes] = []
+        self._first: list[bytes | memoryview] = []
         self.size = 0
         self.ended = False
 
@@ -373,26 +373,27 @@ class _Pieces:
                 return
         self.ended = True
 
-    def taken(self) -> bytes:
+    def taken(self) -> bytes | memoryview:
         return self._first[0] if len(self._first) == 1 else b"".join(self._first)
 
-    def rest(self) -> Iterator[bytes]:
+    def rest(self) -> Iterator[bytes | memoryview]:
         """Yield all pieces, those in memory first."""
         while self._first:
             yield self._first.pop(0)
         yield from self._source
 
-    def _cut(self, source: Source) -> Iterator[bytes]:
+    def _cut(self, source: Source) -> Iterator[bytes | memoryview]:
         for chunk in chunks(source):
             whole = chunk.obj
             if isinstance(whole, bytes) and len(whole) == len(chunk) <= PART_BYTES:
                 yield self._count(whole)
                 continue
             for start in range(0, len(chunk), PIECE):
-                # A copy, since what is not bytes may be changed by whoever gave it.
-                yield self._count(bytes(chunk[start : start + PIECE]))
+                piece = chunk[start : start + PIECE]
+                # A copy of what is not bytes, since whoever gave it may change it.
+                yield self._count(piece if isinstance(whole, bytes) else bytes(piece))
 
-    def _count(self, piece: bytes) -> bytes:
+    def _count(self, piece: bytes | memoryview) -> bytes | memoryview:
         self.size += len(piece)
         if self.size > MAX_BYTES:
             raise BlobError(f"more than {MAX_BYTES} bytes cannot be written as one object")

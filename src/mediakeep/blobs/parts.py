@@ -2,6 +2,7 @@
 
 import queue
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -34,7 +35,7 @@ class Parts:
         self._remote = remote
         self._key = key
         self._attributes = attributes
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[bytes | memoryview | None] = queue.Queue(_WAITING)
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._send, name="mediakeep-parts", daemon=True)
 
@@ -42,7 +43,7 @@ class Parts:
         self._thread.start()
         return self
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | memoryview) -> None:
         """Hand over the next bytes; waits while enough are on their way.
 
         Raises:
@@ -64,7 +65,7 @@ class Parts:
             raise self._failure
 
     def _send(self) -> None:
-        pieces = iter(self._waiting.get, None)
+        pieces: Iterator[bytes | memoryview] = iter(self._waiting.get, None)
         try:
             with self._remote.failing("write", self._key):
                 obstore.put(

@@ -125,7 +125,7 @@ class Remote:
         # Without its cause: an answer may repeat the request, with its token.
         raise failed(self, verb, name, why, number) from None
 
-    def put(self, name: str, data: bytes, attributes: dict[str, str] | None = None) -> None:
+    def put(self, name: str, data: bytes | memoryview, attributes: dict[str, str] | None = None) -> None:
         """Write the object `name` in one request; one that is there must be our own, sent twice."""
         with self.failing("write", name):
             try:

@@ -44,7 +44,7 @@ from mediakeep.catalogs.postgres_migrations import SCHEMA, migrate, prepare
 from mediakeep.catalogs.postgres_reading import COLUMNS, Reading
 from mediakeep.catalogs.postgres_reaping import Reaper
 from mediakeep.catalogs.postgres_schema import ALONE, LEASED, NOW
-from mediakeep.catalogs.rows import HISTORY_SECONDS, bytes_of, names_below, process
+from mediakeep.catalogs.rows import HISTORY_SECONDS, names_below, process, uuid_of
 from mediakeep.clocks import Clock
 from mediakeep.errors import UnknownRef
 from mediakeep.model import Entry, Limits, Receipt, Stats
@@ -331,10 +331,9 @@ class PostgresCatalog(Catalog):
         limits: Limits | None = None,
     ) -> None:
         limits = bound_by(limits)
-        bytes_of(ref)
-        bytes_of(new_ref)
+        old, new = uuid_of(ref), uuid_of(new_ref)
         check_scope(scope)
-        values = {"old": ref[8:], "ref": new_ref[8:], "scope": scope, "ttl": ttl, "now": self._now()}
+        values = {"old": old, "ref": new, "scope": scope, "ttl": ttl, "now": self._now()}
         if not self._begin(
             limits, lambda it, again: self._beginnings.share(it, values, limits, again=again)
         ):
@@ -369,10 +368,10 @@ class PostgresCatalog(Catalog):
 
     def release(self, ref: str) -> Ended:
         try:
-            bytes_of(ref)
+            values = {"ref": uuid_of(ref)}
         except UnknownRef:
             return Ended()
-        return self._end(Why.RELEASED, {"ref": ref[8:]}, [_REF])
+        return self._end(Why.RELEASED, values, [_REF])
 
     def release_scope(self, scope: str, *, nested: bool = False, refuse_leased: bool = False) -> Ended:
         first, end = names_below(scope)
@@ -444,8 +443,7 @@ class PostgresCatalog(Catalog):
     # -- variants
 
     def variant(self, ref: str, name: str) -> str | None:
-        bytes_of(ref)
-        rows = self._database.rows(_VARIANT, {"ref": ref[8:], "variant": name})
+        rows = self._database.rows(_VARIANT, {"ref": uuid_of(ref), "variant": name})
         if not rows:
             self._reading.check_live(ref)
         return os.fsdecode(rows[0][0]) if rows else None
@@ -453,10 +451,9 @@ class PostgresCatalog(Catalog):
     def add_variant(
         self, ref: str, name: str, key: str, size: int, sha256: str, *, limits: Limits | None = None
     ) -> str:
-        bytes_of(ref)
         limits = bound_by(limits)
         values = {
-            "ref": ref[8:],
+            "ref": uuid_of(ref),
             "variant": name,
             "size": size,
             "sha256": sha256,
@@ -479,10 +476,9 @@ class PostgresCatalog(Catalog):
         return True
 
     def lease(self, ref: str, seconds: float) -> tuple[int, Registration]:
-        bytes_of(ref)
         number = secrets.randbits(62)
         values = {
-            "ref": ref[8:],
+            "ref": uuid_of(ref),
             "number": number,
             "seconds": seconds,
             "holder": process(),

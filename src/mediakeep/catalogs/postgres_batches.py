@@ -25,7 +25,7 @@ from mediakeep.catalogs.postgres_hosts import SHARED, host_of, name_of
 from mediakeep.catalogs.postgres_limits import within
 from mediakeep.catalogs.postgres_locks import LOCKS, key_of
 from mediakeep.catalogs.postgres_schema import NOW
-from mediakeep.catalogs.rows import bytes_of, said_of
+from mediakeep.catalogs.rows import said_of, uuid_of
 from mediakeep.model import CleanupPolicy, Limits
 
 _SINCE = f"{NOW} + n.n * {ORDER_SECONDS}"
@@ -281,9 +281,8 @@ class Batches:
 
 def _entered(new: Registration) -> dict[str, Any]:
     """Return what the row of a ref has of its own."""
-    bytes_of(new.ref)
     check_scope(new.scope)
-    row = {"ref": new.ref[8:], "scope": new.scope, "meta": said_of(new)}
+    row = {"ref": uuid_of(new.ref), "scope": new.scope, "meta": said_of(new)}
     if new.given not in (None, new.location):
         row["path"] = _hex(os.fsencode(str(new.given)))
     return row

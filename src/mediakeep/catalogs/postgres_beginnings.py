@@ -8,7 +8,7 @@ from mediakeep.catalogs.postgres_database import Connection, Cursor, Database, V
 from mediakeep.catalogs.postgres_hosts import host_of, name_of
 from mediakeep.catalogs.postgres_limits import within
 from mediakeep.catalogs.postgres_schema import NOW
-from mediakeep.catalogs.rows import bytes_of, said_of
+from mediakeep.catalogs.rows import said_of, uuid_of
 from mediakeep.errors import CatalogError
 from mediakeep.model import CleanupPolicy, Limits
 
@@ -79,12 +79,11 @@ class Beginnings:
     def values(self, new: Registration, ttl: float | None, now: float | None) -> dict[str, Any]:
         """Return the parameters of the statements for a new ref."""
         name, whole = name_of(new.location)
-        bytes_of(new.ref)
         check_scope(new.scope)
         return {
             "now": now,
             "ttl": ttl,
-            "ref": new.ref[8:],
+            "ref": uuid_of(new.ref),
             "scope": new.scope,
             "name": name,
             "whole": whole,

@@ -7,8 +7,8 @@ import re
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from mediakeep.errors import CatalogError
@@ -152,8 +152,11 @@ class Database:
         until = time.monotonic() + self.timeout
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self.connection() as connection:
+                pool, connection = self._lend()
+                try:
                     return work(connection, attempt > 1)
+                finally:
+                    self._take_back(pool, connection)
             except psycopg.Error as error:
                 self._pause(error, attempt, until)
         raise AssertionError("the last attempt returns or raises")
@@ -168,13 +171,16 @@ class Database:
         for attempt in range(1, ATTEMPTS + 1):
             transaction: str | None = None
             try:
-                with self.connection() as connection:
+                pool, connection = self._lend()
+                try:
                     with connection.transaction():
                         result = work(connection)
                         ((transaction,),) = connection.execute(
                             "SELECT pg_current_xact_id_if_assigned()::text"
                         ).fetchall()
                     return result
+                finally:
+                    self._take_back(pool, connection)
             except psycopg.Error as error:
                 if transaction is not None and _is_loss(error) and self._went_through(transaction):
                     return result
@@ -251,23 +257,24 @@ class Database:
 
     # -- connections
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Lend a connection of the pool."""
+    # Two steps and no context manager, which a look-up would feel.
+    def _lend(self) -> tuple[ConnectionPool[Connection], Connection]:
+        """Take a connection out of the pool, to which `_take_back` gives it back."""
         pool = self._pool or self._opened()
         connection = self._taken(pool)
         self._lent.add(connection)
-        try:
-            yield connection
-        finally:
-            self._lent.discard(connection)
-            pool.putconn(connection)
+        return pool, connection
+
+    def _take_back(self, pool: ConnectionPool[Connection], connection: Connection) -> None:
+        self._lent.discard(connection)
+        pool.putconn(connection)
 
     def _taken(self, pool: ConnectionPool[Connection]) -> Connection:
         until = time.monotonic() + self.timeout
+        wait = min(ASK_SECONDS, self.timeout)
         while True:
             try:
-                return pool.getconn(max(0.01, min(ASK_SECONDS, until - time.monotonic())))
+                return pool.getconn(wait)
             except PoolClosed:
                 raise self._is_closed() from None
             except PoolTimeout as error:
@@ -281,6 +288,7 @@ class Database:
                         f"{self._where}: all {self._pool_size} connections of this process were in use "
                         f"for {self.timeout:g} s: give a larger pool_size, or do less at once"
                     ) from error
+                wait = max(0.01, min(ASK_SECONDS, until - time.monotonic()))
 
     def _opened(self) -> ConnectionPool[Connection]:
         with self._lock:

@@ -5,7 +5,7 @@ from typing import Any
 
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_schema import NOW
-from mediakeep.catalogs.rows import bytes_of, receipts_of
+from mediakeep.catalogs.rows import receipts_of, uuid_of
 from mediakeep.errors import UnknownRef
 from mediakeep.model import Receipt
 
@@ -62,10 +62,9 @@ def lines(
     values: dict[str, Any] = {"scope": scope, "first": below[0], "end": below[1]}
     if ref is not None:
         try:
-            bytes_of(ref)
+            values["ref"] = uuid_of(ref)
         except UnknownRef:
             return
-        values["ref"] = ref[8:]
     statement = _OF_REF if ref is not None else _OF_SCOPE if scope is not None else _ALL
     inside = None if ref is None else scope
     after = 0

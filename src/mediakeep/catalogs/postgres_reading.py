@@ -9,7 +9,7 @@ from mediakeep.catalogs import Place, Registration, Why
 from mediakeep.catalogs.postgres_database import Database
 from mediakeep.catalogs.postgres_hosts import SHARED, host_of, name_of
 from mediakeep.catalogs.postgres_schema import LEASED, NOW
-from mediakeep.catalogs.rows import bytes_of, entry_of, meta_and_types, place_of
+from mediakeep.catalogs.rows import entry_of, meta_and_types, place_of, uuid_of
 from mediakeep.errors import MediaElsewhere, UnknownRef
 from mediakeep.model import Entry
 
@@ -110,8 +110,7 @@ class Reading:
             UnknownRef: it is not live.
             MediaElsewhere: it is a path of another host.
         """
-        bytes_of(ref)
-        values = {"ref": ref[8:]}
+        values = {"ref": uuid_of(ref)}
         rows = self._database.run(lambda it, _: it.execute(self._get, values).fetchall())
         if not rows:
             raise self.dead(ref)
@@ -144,8 +143,7 @@ class Reading:
 
     def entry(self, ref: str, now: float | None) -> Entry:
         """Return all that is known of the live `ref`, on whatever host its file is."""
-        bytes_of(ref)
-        rows = self._database.rows(_ENTRY, {"ref": ref[8:], "now": now})
+        rows = self._database.rows(_ENTRY, {"ref": uuid_of(ref), "now": now})
         if not rows:
             raise self.dead(ref)
         return entry_of(ref, rows[0][1:])

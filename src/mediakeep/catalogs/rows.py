@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from mediakeep.model import CleanupPolicy, Entry, MediaMeta, Receipt
 
 HISTORY_SECONDS = 7 * 86_400.0
 """How long a journal goes back, and with it why a ref is dead."""
+
+_SPELLED = re.compile("media://[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_said_in = json.JSONDecoder().raw_decode  # json.loads looks for a mark and for blanks, too
 
 
 def bytes_of(ref: str) -> bytes:
@@ -30,6 +34,17 @@ def bytes_of(ref: str) -> bytes:
     if len(key) != 16 or ref_of(key) != ref:
         raise UnknownRef(ref)
     return key
+
+
+def uuid_of(ref: str) -> str:
+    """Return the UUID of a ref as text, where that is all that is wanted.
+
+    Raises:
+        UnknownRef: it is not spelled as a ref is.
+    """
+    if not isinstance(ref, str) or _SPELLED.fullmatch(ref) is None:
+        raise UnknownRef(ref)
+    return ref[8:]
 
 
 def ref_of(key: bytes) -> str:
@@ -57,7 +72,7 @@ def said_of(new: Registration) -> str:
 
 def meta_and_types(text: str) -> tuple[MediaMeta, str, str]:
     """Return meta, declared and detected type out of what `said_of` gave."""
-    said = json.loads(text)
+    said, _ = _said_in(text)
     declared, detected = said.pop("declared", None), said.pop("detected", "")
     meta = MediaMeta(**said)
     return meta, meta.content_type if declared is None else declared, detected

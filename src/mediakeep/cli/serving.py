@@ -1,5 +1,7 @@
 """`serve`: a store behind HTTP."""
 
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +69,7 @@ def serve(settings: Settings, /, *, config: Path | None, check_config: bool, **f
     if check_config:
         click.echo("the settings can be used")
         return
-    running.serve(found, ready=lambda address: click.echo(f"serving at {address}"))
+    running.serve(found, ready=partial(_tell, found))
 
 
 def _check_place(config: "ServerConfig") -> None:
@@ -83,3 +85,12 @@ def _check_place(config: "ServerConfig") -> None:
         from mediakeep.cli.opening import check_database
 
         check_database(address)
+
+
+def _tell(config: "ServerConfig", address: str) -> None:
+    from mediakeep.http.dashboard.once import way_in
+
+    click.echo(f"serving at {address}")
+    # A link that lets in is for the eyes of who sits there, and not for a log.
+    if sys.stdout.isatty():
+        click.echo(f"look at it: {address}{way_in(config)}")

@@ -28,7 +28,15 @@ _HOMES = {
     "serve": "running",
 }
 # What each package is called where it is imported; all of them come with the extra.
-_EXTRA = {"starlette", "uvicorn", "httptools", "python_multipart", "prometheus_client", "anyio"}
+_EXTRA = {
+    "starlette",
+    "jinja2",
+    "uvicorn",
+    "httptools",
+    "python_multipart",
+    "prometheus_client",
+    "anyio",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Who asks: by a bearer token (RFC 6750), by a signed link, or from this machine where none exists."""
+"""Who asks: by a bearer token (RFC 6750), a session, a signed link, or from here where none exists."""
 
 import ipaddress
 from collections.abc import Collection, Mapping
@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mediakeep.http.dashboard.sessions import session_grant
 from mediakeep.http.grants import EVERYTHING, Grant, Right
 from mediakeep.http.links import BadLink
 from mediakeep.http.problems import Problem
@@ -32,6 +33,8 @@ def authenticate(service: "Service", call: "Call", right: Right | None) -> Grant
     grant = None
     if scheme.lower() == "bearer" and service.tokens is not None:
         grant = service.tokens.allow(text.strip())
+    elif not scheme:
+        grant = session_grant(service, call)
     if grant is None:
         raise _unauthorized("error" if scheme else "")
     call.scope["mediakeep.holder"] = grant.holder

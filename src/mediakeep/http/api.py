@@ -327,6 +327,12 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
                 Input("scope", _SCOPE, "of this scope and those below it"),
                 Input("before", Moment(), "before this time"),
                 Input("limit", Whole(1, 1000), "how many at most", default=100),
+                Input(
+                    "skip",
+                    Whole(0, 10**9),
+                    "how many to leave out, of those that come first: many may be of one moment",
+                    default=0,
+                ),
             ),
         ),
         Operation(

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mediakeep.http.answers import Answer
 from mediakeep.http.api import SCHEMAS, operations
 from mediakeep.http.config import LINK_KEYS, SWEEPER, TOKENS, ServerConfig
+from mediakeep.http.dashboard.routes import keep_samples, make_window
+from mediakeep.http.dashboard.routes import routes as pages
 from mediakeep.http.edge import Edge
 from mediakeep.http.feed import Feed
 from mediakeep.http.idempotency import Answers
@@ -59,18 +61,20 @@ def create_app(
     )
     if service.tokens is not None:
         list(service.tokens)  # a file that is damaged is said now, and not to the first who asks
+    window = make_window(service, config)
     sweeper = Sweeper(service, None if state is None else state / SWEEPER)
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[Mapping[str, Any]]:
-        sweeping = asyncio.create_task(sweeper.run())
+        running = [asyncio.create_task(it) for it in (sweeper.run(), keep_samples(window))]
         try:
             yield {"closing": service.closing, "config": config}
         finally:
             service.closing.set()
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+            for task in running:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             for timer in service.lapsing.values():
                 timer.cancel()
             sweeper.close()
@@ -78,8 +82,10 @@ def create_app(
             if closes:
                 await service.writes.aclose()
 
-    router = Router(_routes(service), redirect_slashes=False, default=_nothing, lifespan=lifespan)
-    app: ASGIApp = Edge(service, _fast(router))
+    router = Router(
+        [*_routes(service), *pages(window)], redirect_slashes=False, default=_nothing, lifespan=lifespan
+    )
+    app: ASGIApp = service.traces.around(Edge(service, _fast(router)))
     if config.cors_origins:
         app = CORSMiddleware(
             app,

@@ -101,10 +101,10 @@ def _still(text: str | None, now: Validators) -> bool:
 
 
 def _any(text: str, etag: str, *, strong: bool) -> bool:
-    if text.strip() == "*":
-        return True
     if strong and etag.startswith("W/"):
-        return False
+        return text.strip() == "*"
+    if text == etag or text.strip() == "*":  # mostly it is the very one
+        return True
     tags = _ETAG.findall(text)
     if strong:
         return any(tag == etag for tag in tags)

@@ -140,8 +140,8 @@ def load_config(
     """Return the settings: those of `flags` that are not None, then `environ`, then the TOML `file`.
 
     `MEDIAKEEP_STORE`, `MEDIAKEEP_BLOBS` and `MEDIAKEEP_SCHEMA`, which all commands know, come right
-    before the file. Where the bytes of a folder are is said only by who names that folder, or by a
-    setting that goes before.
+    before the file. What is said of the bytes of one store is not taken for those of a folder that is
+    named instead of it.
 
     Raises:
         ValueError: a setting is unknown or none that can be used; the message names it and its place.

@@ -4,7 +4,11 @@ import asyncio
 import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from mediakeep.http.config import ServerConfig
 
@@ -101,6 +105,11 @@ class Connection(HttpToolsProtocol):
         self.app_state["closing"].set()
         super().shutdown()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if cycle.scope["method"] != "HEAD":  # where no body comes that the head could go with
+            cycle.transport = _HeadWithBody(self.transport, self.loop)  # type: ignore[assignment]
+        super()._start_asgi_task(cycle, app)
+
     def _watch(self) -> None:
         limits, now = self._limits, self.loop.time()
         waiting = self.transport.get_write_buffer_size()
@@ -121,6 +130,45 @@ class Connection(HttpToolsProtocol):
         self._timer = self.loop.call_later(
             min(limits.head_seconds, limits.write_seconds) / TICKS, self._watch
         )
+
+
+class _HeadWithBody:
+    """A transport for one answer, which sends its head together with the first piece of its body.
+
+    uvicorn writes them one by one: two calls of the kernel and two packets, and a client that is woken
+    twice. A head whose body does not follow at once goes by itself.
+    """
+
+    __slots__ = ("_began", "_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        self._began = False
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.writelines((head, data) if data else (head,))
+        elif self._began:
+            self._transport.write(data)
+        else:
+            self._began = True
+            self._head = data
+            self._loop.call_soon(self._send_head)
+
+    def close(self) -> None:
+        self._send_head()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def _send_head(self) -> None:
+        if self._head and not self._transport.is_closing():
+            self._transport.write(self._head)
+        self._head = b""
 
 
 def options(config: ServerConfig) -> dict[str, Any]:

@@ -64,22 +64,23 @@ class Edge:
 
 
 def _tell(scope: Scope, route: str, status: int, seconds: float, seen: "_Seen") -> None:
-    access_logger.info(
-        "%s %s %d",
-        scope["method"] if scope["method"].isalpha() else "?",
-        route,
-        status,
-        extra={
-            "method": scope["method"],
-            "route": route,
-            "status": status,
-            "seconds": round(seconds, 6),
-            "sent_bytes": seen.count,
-            "complete": seen.complete,
-            "token": scope.get("mediakeep.holder", ""),
-            "client": (scope.get("client") or ("",))[0],
-        },
+    method: str = scope["method"]
+    told = (method if method.isalpha() else "?", route, status)
+    # Made by hand: to find out which line of code it comes from, as `info` does, takes as long again.
+    record = logging.LogRecord(
+        access_logger.name, logging.INFO, __file__, 0, "%s %s %d", told, None, "_tell"
     )
+    vars(record).update(
+        method=method,
+        route=route,
+        status=status,
+        seconds=round(seconds, 6),
+        sent_bytes=seen.count,
+        complete=seen.complete,
+        token=scope.get("mediakeep.holder", ""),
+        client=(scope.get("client") or ("",))[0],
+    )
+    access_logger.handle(record)
 
 
 class _Seen:

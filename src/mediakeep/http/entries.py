@@ -30,6 +30,10 @@ ENTRY_SCHEMA: dict[str, Any] = {
         "sha256": {"type": "string", "description": "empty for a file that was registered in place"},
         "stored_at": _TIME,
         "expires_at": {**_TIME, "type": ["string", "null"]},
+        "cleanup_policy": {
+            "enum": ["delete_on_cleanup", "forget_only"],
+            "description": "as it was said of this ref; `owned` is what holds of the file",
+        },
         "owned": {"type": "boolean", "description": "whether the bytes go with their last ref"},
         "refs": {
             "type": ["integer", "null"],
@@ -76,6 +80,7 @@ def entry_json(entry: Entry, grant: Grant) -> dict[str, Any]:
         "sha256": entry.sha256,
         "stored_at": entry.stored_at,
         "expires_at": entry.expires_at,
+        "cleanup_policy": entry.meta.cleanup_policy,
         "owned": entry.owned,
         "refs": entry.refs if grant.sees_all else None,
         "leases": entry.leases if grant.sees_all else None,

@@ -124,4 +124,5 @@ def _newest(call: Call) -> list[Receipt]:
 
     lines = call.service.store.history(ref, scope=asked["scope"])
     numbered = ((line.at, number, line) for number, line in enumerate(lines) if wanted(line))
-    return [line for _, _, line in heapq.nlargest(asked["limit"], numbered)]
+    skip: int = asked["skip"]
+    return [line for _, _, line in heapq.nlargest(skip + asked["limit"], numbered)][skip:]

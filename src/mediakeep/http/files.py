@@ -44,7 +44,9 @@ async def send_file(call: Call) -> None:
     head = call.scope["method"] == "HEAD"
     begun = _begin(call, head, at_once=True) if call.service.local else None
     if begun is None:
-        begun = await call.service.read(partial(_begin_in_thread, call, head), undo=_Begun.give_back)
+        with call.service.traces.verb("open"):
+            work = partial(_begin_in_thread, call, head)
+            begun = await call.service.read(work, undo=_Begun.give_back)
     try:
         start = {"type": "http.response.start", "status": begun.status, "headers": begun.headers}
         await call.send(start)
@@ -146,9 +148,10 @@ def _begin_in_thread(call: Call, head: bool) -> _Begun:
 def _without_bytes(call: Call, found: Registration, now: Validators, status: int, size: int) -> _Begun:
     if status == 412:
         raise Problem(412, "PreconditionFailed", "the file is not the one that the request speaks of")
+    if status == 304:  # what the client has been told with the bytes is not told again (section 15.4.5)
+        return _Begun(304, [(b"etag", now.etag.encode()), _KEEP, _policy(call)])
     headers = _headers(call, found, now)
-    if status == 200:
-        headers.append((b"content-length", b"%d" % size))
+    headers.append((b"content-length", b"%d" % size))
     return _Begun(status, headers)
 
 
@@ -200,9 +203,13 @@ def _headers(call: Call, found: Registration, now: Validators) -> Headers:
         (b"etag", now.etag.encode()),
         (b"last-modified", http_date(now.modified).encode()),
         *_ALWAYS,
-        # A link is for others to use, also in their pages; a token's answers are not.
-        (b"cross-origin-resource-policy", b"cross-origin" if call.by_link else b"same-origin"),
+        _policy(call),
     ]
+
+
+def _policy(call: Call) -> tuple[bytes, bytes]:
+    # A link is for others to use, also in their pages; a token's answers are not.
+    return b"cross-origin-resource-policy", b"cross-origin" if call.by_link else b"same-origin"
 
 
 @lru_cache(maxsize=4096)
@@ -212,10 +219,11 @@ def _shown(meta: MediaMeta, attachment: bool) -> Headers:
     return [(b"content-type", kind.encode()), (b"content-disposition", shown.encode("ascii"))]
 
 
+# The bytes of a ref never change, but the ref may end: so whoever keeps them asks each time.
+_KEEP = (b"cache-control", b"private, no-cache")
 _ALWAYS: Headers = [
     (b"accept-ranges", b"bytes"),
-    # The bytes of a ref never change, but the ref may end: so whoever keeps them asks each time.
-    (b"cache-control", b"private, no-cache"),
+    _KEEP,
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", CSP),
     (b"referrer-policy", b"no-referrer"),

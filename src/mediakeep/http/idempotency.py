@@ -75,11 +75,12 @@ class Answers:
         now = self._clock()
         with closing(self._db.cursor()) as db:
             db.execute("DELETE FROM answers WHERE until < ?", (now,))
-            db.execute(
-                "INSERT INTO answers VALUES (?, ?, ?, NULL, ?) ON CONFLICT DO NOTHING",
+            # RETURNING and not `rowcount`, which is that of what any thread has done last.
+            claimed = db.execute(
+                "INSERT INTO answers VALUES (?, ?, ?, NULL, ?) ON CONFLICT DO NOTHING RETURNING 1",
                 (holder, key, about, now + CLAIM_SECONDS),
-            )
-            if db.rowcount:
+            ).fetchone()
+            if claimed is not None:
                 return None
             row = db.execute(
                 "SELECT about, refs FROM answers WHERE holder = ? AND key = ?", (holder, key)

@@ -55,7 +55,8 @@ async def get_thumbnail(call: Call) -> Answer:
         if status == 412:
             raise Problem(412, "PreconditionFailed", "the picture is not the one that is spoken of")
     async with call.service.thumbnails:  # each may start a process that decodes
-        data = await call.service.writes._offload.run(partial(_thumbnail, call, size))
+        with call.service.traces.verb("variant"):
+            data = await call.service.writes._offload.run(partial(_thumbnail, call, size))
     kind = b"image/png" if data.startswith(b"\x89PNG") else b"image/jpeg"
     return Answer(200, data, headers, kind)
 
@@ -80,7 +81,8 @@ async def share(call: Call) -> Answer:
     scope: str = call.body["scope"]
     call.require_scope(scope)
     await call.service.look(call.look_up)
-    ref = await call.service.writes.share(call.ref, scope, ttl=call.body["ttl"])
+    with call.service.traces.verb("share"):
+        ref = await call.service.writes.share(call.ref, scope, ttl=call.body["ttl"])
     entry = await call.service.look(partial(call.service.store.entry, ref))
     call.service.feed.tell_put(entry)
     said = stored_json(call, entry)
@@ -109,7 +111,9 @@ async def release(call: Call) -> Answer:
 
     plan = plan_of([await call.service.look(look)])
     if not dry_run:
-        if not await call.service.writes.release(call.ref):
+        with call.service.traces.verb("release"):
+            ended = await call.service.writes.release(call.ref)
+        if not ended:
             await call.service.look(call.look_up)  # somebody else was faster: say how it ended
         call.service.feed.look_again()
     return Answer(200, plan.json(call.grant, dry_run=dry_run))

@@ -1,7 +1,7 @@
 """What went wrong, as problem details (RFC 9457), in the words of mediakeep's own errors."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mediakeep.errors import (
@@ -39,6 +39,7 @@ SCHEMA: dict[str, Any] = {
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "what happened, and what to do about it"},
         "error": {"type": "string", "description": "the name of the error, as in Python"},
+        "scope": {"type": "string", "description": "of a ref that was live once"},
     },
 }
 
@@ -84,13 +85,19 @@ class Problem(Exception):
     """Ends a request with problem details; `error` is a name in TITLES."""
 
     def __init__(
-        self, status: int, error: str, detail: str, headers: Iterable[tuple[bytes, bytes]] = ()
+        self,
+        status: int,
+        error: str,
+        detail: str,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        more: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.error = error
         self.detail = detail
         self.headers = tuple(headers)
+        self.more = more or {}
 
     def answer(self) -> Answer:
         """Return it as what is sent."""
@@ -100,6 +107,7 @@ class Problem(Exception):
             "status": self.status,
             "detail": self.detail,
             "error": self.error,
+            **self.more,
         }
         headers: Headers = [(b"cache-control", b"no-store"), *self.headers]
         return Answer(self.status, said, headers, CONTENT_TYPE)
@@ -166,7 +174,8 @@ def problem_of(error: MediaError, grant: Grant) -> Problem:
         # Its words tell how much others have.
         detail = "the scope or the store has no room for it: release what is done"
     headers = [(b"retry-after", b"5")] if status == 503 else []
-    return Problem(status, name, detail, headers)
+    scope = error.scope if isinstance(error, UnknownRef) else None
+    return Problem(status, name, detail, headers, None if scope is None else {"scope": scope})
 
 
 def _kinds(of: type[MediaError]) -> set[type]:

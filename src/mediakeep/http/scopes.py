@@ -68,6 +68,7 @@ async def release_scope(call: Call) -> Answer:
 
     plan = await call.service.read_long(foresee)
     if not dry_run:
-        await call.service.writes.release_all(scope, nested=nested)
+        with call.service.traces.verb("release_all"):
+            await call.service.writes.release_all(scope, nested=nested)
         call.service.feed.look_again()
     return Answer(200, plan.json(call.grant, dry_run=dry_run))

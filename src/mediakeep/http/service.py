@@ -25,6 +25,7 @@ from mediakeep.http.numbers import Numbers, Readiness
 from mediakeep.http.problems import Problem, bad_request, too_slow, unknown
 from mediakeep.http.throttles import Throttles
 from mediakeep.http.tokens import Tokens
+from mediakeep.http.tracing import Traces
 from mediakeep.offload import Offload
 from mediakeep.refs import PREFIX
 from mediakeep.store import MediaStore
@@ -62,6 +63,7 @@ class Service:
     numbers: Numbers = field(default_factory=partial(Numbers, by_scope=False))
     numbers_by_scope: Numbers = field(default_factory=partial(Numbers, by_scope=True))
     ready: Readiness = field(default_factory=Readiness)
+    traces: Traces = field(default_factory=Traces)
 
     def __post_init__(self) -> None:
         self.writes = AsyncMediaStore(self.store, threads=WRITERS)
@@ -74,7 +76,8 @@ class Service:
 
     async def look(self, work: Callable[[], T]) -> T:
         """Return what a look-up of one ref returns: at once, where that waits for no server."""
-        return work() if self.local else await self.read(work)
+        with self.traces.verb("look_up"):
+            return work() if self.local else await self.read(work)
 
     async def read_long(self, work: Callable[[], T]) -> T:
         """Return what a long look-up returns, such as a page of a list."""

@@ -38,7 +38,8 @@ class Sweeper:
             began = loop.time()
             report = None
             try:
-                report = await self._service.writes.sweep()
+                with self._service.traces.verb("sweep"):
+                    report = await self._service.writes.sweep()
             except Exception as error:
                 quiet = isinstance(error, MediaError)
                 logger.error(

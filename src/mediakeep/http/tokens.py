@@ -141,15 +141,17 @@ class Tokens:
         token = self._tokens.get(found[1]) if found else None
         # Compared in constant time, also where there is nothing to compare with. Ids are no secret.
         same = hmac.compare_digest(_hash(text), token.sha256 if token else _NOBODYS)
-        return self.grant(token.id) if token and same else None
+        return self._grant(token) if token and same else None
 
     def grant(self, number: str) -> Grant | None:
         """Return what the token with this id allows, None if there is no such token any more."""
         self._refresh()
         token = self._tokens.get(number)
-        if token is None or (token.expires_at is not None and token.expires_at <= self._clock()):
-            return None
-        return self._grants[number]
+        return None if token is None else self._grant(token)
+
+    def _grant(self, token: Token) -> Grant | None:
+        over = token.expires_at is not None and token.expires_at <= self._clock()
+        return None if over else self._grants[token.id]
 
     def _refresh(self) -> None:
         try:

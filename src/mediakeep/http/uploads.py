@@ -84,7 +84,8 @@ async def _put_form(call: Call, form: Form, scope: str, refs: list[str]) -> None
 
 
 async def _put_one(call: Call, body: AsyncIterator[bytes], meta: MediaMeta, scope: str) -> str:
-    return await call.service.writes.put(body, meta, scope, ttl=call.query["ttl"])
+    with call.service.traces.verb("put"):
+        return await call.service.writes.put(body, meta, scope, ttl=call.query["ttl"])
 
 
 async def _entry(call: Call, ref: str) -> Entry:
