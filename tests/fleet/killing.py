@@ -132,6 +132,7 @@ class Killing:
         self._bucket = f"media/{secrets.token_hex(8)}"
         self._judge = Judge(postgres.url, self._schema, self._bucket, seaweed.options)
         self._runs = 0
+        self._uploads_of_others = set(seaweed.uploads())
 
     def outcome(self) -> Outcome:
         with ExitStack() as stack:
@@ -232,7 +233,8 @@ class Killing:
             yield f"half done: {state} is neither {before} nor {after}"
         if deed.mended:
             store.reconcile(dry_run=False)
-            if deed.uploads and (left := self._seaweed.uploads()):
+            left = set(self._seaweed.uploads()) - self._uploads_of_others
+            if deed.uploads and left:
                 yield f"uploads are left: {left}"
         store.sweep()
         swept = self._judge.books()

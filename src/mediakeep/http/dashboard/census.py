@@ -1,7 +1,7 @@
 """What costs something to count, counted in the background, and told with its age.
 
 Pages do not wait for it longer than WAIT_SECONDS, and where it takes longer only until there is a first
-count. Nothing is counted while nobody looks, and counting takes a fiftieth of the time at most. Numbers
+count. Nothing is counted while nobody looks, and counting takes a twentieth of the time at most. Numbers
 by scope are the catalog's own, of all refs. What a file is, when it expires and who holds it, only
 entries tell: the first MOST_LOOKED_AT of them are looked at.
 """
@@ -26,7 +26,7 @@ from mediakeep.store import MediaStore
 logger = logging.getLogger("mediakeep.http")
 
 LEAST_SECONDS = 2.0
-SHARE = 50
+SHARE = 20
 """A count is good for this many times as long as it took, and LEAST_SECONDS at least."""
 
 WAIT_SECONDS = 0.4
