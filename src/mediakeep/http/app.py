@@ -1,6 +1,7 @@
 """The ASGI application that serves a store."""
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -28,6 +29,11 @@ from mediakeep.http.sweeping import Sweeper
 from mediakeep.http.throttles import Throttles
 from mediakeep.http.tokens import Tokens
 from mediakeep.store import MediaStore
+
+logger = logging.getLogger("mediakeep.http")
+
+LAST_SECONDS = 5.0
+"""How long requests that were cancelled may take to leave the store as it should be."""
 
 ANSWERS = "idempotency.db"
 MEDIA = "/v1/media/"
@@ -77,6 +83,11 @@ def create_app(
                     await task
             for timer in service.lapsing.values():
                 timer.cancel()
+            try:
+                async with asyncio.timeout(LAST_SECONDS):
+                    await service.last_answers()
+            except TimeoutError:
+                logger.error("%d requests are left unfinished", service.requests)
             sweeper.close()
             service.answers.close()
             if closes:

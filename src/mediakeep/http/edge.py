@@ -44,6 +44,7 @@ class Edge:
             return
         loop = asyncio.get_running_loop()
         began, seen = loop.time(), _Seen(send)
+        self._service.requests += 1
         try:
             try:
                 _check_path(scope)
@@ -55,6 +56,8 @@ class Edge:
                     raise  # too late to say so: the connection is cut, and the client sees that
                 await _refuse(scope, receive, seen, _problem(scope, error))
         finally:
+            self._service.requests -= 1
+            self._service.answered.set()
             seconds = loop.time() - began
             status = seen.status or 499  # as nginx counts those who went before there was an answer
             route = scope.get("mediakeep.route", "none")

@@ -50,6 +50,10 @@ class Service:
     answers: Answers
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server has been told to stop: whatever has no end of its own ends now."""
+    requests: int = 0
+    """How many are being answered."""
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when one of them has ended."""
     reading: Offload = field(default_factory=partial(Offload, READERS))
     # A second view of the same store, so that no look-up waits behind uploads.
     writes: AsyncMediaStore = field(init=False)
@@ -69,6 +73,12 @@ class Service:
         self.writes = AsyncMediaStore(self.store, threads=WRITERS)
         catalog, blobs = self.store._catalog, self.store._blobs
         self.local = isinstance(catalog, MemoryCatalog | SqliteCatalog) and isinstance(blobs, LocalBlobs)
+
+    async def last_answers(self) -> None:
+        """Wait until no request is under way: a cancelled one has a lease to end, or a put to undo."""
+        while self.requests:
+            self.answered.clear()
+            await self.answered.wait()
 
     async def read(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:
         """Return what a quick look-up returns, which takes place in a thread."""
