@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 
 from mediakeep.blobs import Blobs
 from mediakeep.catalogs import Catalog, Clock, Registration
@@ -636,6 +637,71 @@ class CatalogContract:
                 clock.advance(i % 3 - 1)
             assert sorted(it.ref for it in catalog.entries()) == sorted(refs)
             assert len(list(catalog.entries("s0"))) == 602
+
+    def test_the_newest_come_first_in_a_list_that_goes_the_other_way_round(self) -> None:
+        with self._opened() as (catalog, clock):
+            for i in range(1300):
+                _add(catalog, f"/m/{i}", scope=("a", "a!", "a:x", "a:x", "b")[i % 5])
+                clock.advance(i % 3)  # some at the same time
+            for scope, nested in ((None, False), ("a:x", False), ("a", True), ("none", True)):
+                listed = [it.ref for it in catalog.entries(scope, nested=nested)]
+                back = [it.ref for it in catalog.entries(scope, nested=nested, newest=True)]
+                assert back == listed[::-1]
+            assert len(set(listed)) == len(listed)
+            assert next(catalog.entries("a", newest=True)).location == "/m/1295"
+
+    def test_a_list_goes_on_from_any_place_of_its_order(self) -> None:
+        with self._opened() as (catalog, clock):
+            for scope in ("b", "b:1", "c"):
+                for _ in range(3):
+                    _add(catalog, f"/m/{scope}", scope=scope)
+                    clock.advance(1e-6)
+            listed = list(catalog.entries())
+            for i, it in enumerate(listed):
+                assert list(catalog.entries(after=it)) == listed[i + 1 :]
+                assert list(catalog.entries(after=it, newest=True)) == listed[:i][::-1]
+            within = list(catalog.entries("b:1"))
+            for elsewhere, there in ((listed[0], within), (listed[-1], [])):
+                assert list(catalog.entries("b:1", after=elsewhere)) == there
+                back = [it for it in within if it not in there]
+                assert list(catalog.entries("b:1", after=elsewhere, newest=True)) == back[::-1]
+            nowhere = replace(listed[0], scope="b:0", ref=new_ref())
+            assert list(catalog.entries(after=nowhere)) == listed[3:]
+            assert list(catalog.entries(after=nowhere, newest=True)) == listed[2::-1]
+            past = replace(listed[0], scope="\U0010ffff")
+            assert list(catalog.entries("b", nested=True, after=past)) == []
+
+    def test_pages_join_up_while_others_put_and_release(self) -> None:
+        for newest in (False, True):
+            with self._opened() as (catalog, clock):
+                for i in range(700):
+                    _add(catalog, f"/m/{i}", scope=f"s:{i % 2}")
+                    clock.advance(i % 4 * 1e-6)
+                there = [it.ref for it in catalog.entries("s", nested=True, newest=newest)]
+                ended: set[str] = set()
+                seen: list[str] = []
+                after = None
+                while True:
+                    page = list(
+                        islice(catalog.entries("s", nested=True, after=after, newest=newest), 90)
+                    )
+                    if not page:
+                        break
+                    seen += [it.ref for it in page]
+                    after = page[-1]
+                    # The last of the page ends, and one that comes later; and some begin.
+                    at = there.index(after.ref) if after.ref in there else 0
+                    for ref in (after.ref, *there[at + 5 : at + 6]):
+                        catalog.release(ref)
+                        ended.add(ref)
+                    for scope in ("s:0", "s:1") if len(seen) < 500 else ():
+                        _add(catalog, f"/m/new{len(seen)}", scope=scope)
+                    clock.advance(1)
+                assert len(seen) == len(set(seen)), "none is repeated"
+                old = [ref for ref in seen if ref in set(there)]
+                assert old == [ref for ref in there if ref in set(old)]
+                assert set(there) - set(old) <= ended, "none is skipped that lives"
+                assert len(ended) > 12
 
     # -- time
 

@@ -25,7 +25,7 @@ from mediakeep.errors import (
     StillLeased,
     UnknownRef,
 )
-from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Receipt, Stats
+from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Position, Receipt, Stats
 
 __all__ = [
     "Catalog",
@@ -81,7 +81,7 @@ class Registration:
     detected: str = ""
     """The content type that the bytes show."""
     stored_at: float = field(default=0.0, compare=False)
-    """Set by the catalog, by its clock; so is `expires_at`."""
+    """Set by the catalog, by its clock, in whole microseconds; so is `expires_at`, in any fractions."""
     expires_at: float | None = field(default=None, compare=False)
     _path: Path | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -156,6 +156,11 @@ HasBytes = Callable[[str, Registration], bool]
 
 ORDER_SECONDS = 1e-6
 """How much younger each ref of a batch is than the one before it, so that they stay in order."""
+
+
+def moment(seconds: float) -> float:
+    """Return a time in whole microseconds, so that a `datetime` keeps all of it."""
+    return (seconds * 1e6 + 0.5) // 1 / 1e6
 
 
 DeleteMany = Callable[[Sequence[str]], Mapping[str, OSError]]
@@ -401,8 +406,20 @@ class Catalog(ABC):
         """Return all that is known of the live `ref`; raises as `get` does."""
 
     @abstractmethod
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
-        """Yield the live refs, all of them or those of a scope, by scope and then by age."""
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
+        """Yield the live refs, all of them or those of a scope, by scope, then by age, then by ref.
+
+        With `newest` the other way round: the last scope first, and of each the newest ref. With `after`
+        those that come behind that place in this order, whether its ref is live or not. To get there
+        costs no more than a page, however many come before it.
+        """
 
     @abstractmethod
     def refs_at(self, location: str) -> Iterator[Registration]:

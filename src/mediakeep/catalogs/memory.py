@@ -4,6 +4,7 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -31,11 +32,13 @@ from mediakeep.catalogs import (
     is_going,
     lives_elsewhere,
     location_of,
+    moment,
     still_leased,
 )
 from mediakeep.catalogs.agenda import Agenda
 from mediakeep.catalogs.contents import Content, contents_of, share_out
 from mediakeep.catalogs.locks import KeyedLock
+from mediakeep.catalogs.roll import Roll
 from mediakeep.clocks import steady_clock
 from mediakeep.errors import UnknownRef
 from mediakeep.model import (
@@ -43,10 +46,14 @@ from mediakeep.model import (
     Entry,
     FailedDeletion,
     Limits,
+    Position,
     Receipt,
     ScopeStats,
     Stats,
 )
+
+PAGE = 500
+"""How many refs are listed under the lock at a time."""
 
 FEW = 4
 """Up to how many refs of one location are kept in a tuple."""
@@ -110,7 +117,6 @@ class MemoryCatalog(Catalog):
         "_by_ttl",
         "_clock",
         "_condemned",
-        "_disordered",
         "_ended",
         "_journal",
         "_leases",
@@ -132,8 +138,7 @@ class MemoryCatalog(Catalog):
         self._lock = threading.Lock()
         self._on_location = KeyedLock()
         self._refs: dict[str, Registration] = {}
-        self._scopes: dict[str, dict[str, None]] = {}
-        self._disordered: set[str] = set()  # scopes whose refs are not in the order of their age
+        self._scopes: dict[str, Roll] = {}
         self._locations: dict[str, _Location] = {}  # with a live ref
         self._condemned: dict[str, _Location] = {}  # without; a borrowed one while it is leased
         self._twins: dict[str, list[str]] = {}  # live blobs by sha256
@@ -247,8 +252,7 @@ class MemoryCatalog(Catalog):
             self._place(name, owned, refs[0].size, refs[0].sha256)
             for it in missing.values():
                 self._ended.pop(it.ref, None)
-                self._enter(replace(it))
-                self._disordered.add(it.scope)
+                self._enter(replace(it, stored_at=moment(it.stored_at)))
         return len(missing)
 
     def share(
@@ -267,13 +271,13 @@ class MemoryCatalog(Catalog):
     def _write(self, new: Sequence[Registration], ttl: float | None, limits: Limits | None) -> None:
         if limits is not None:
             self._check_limits(new, limits)
-        now = self._clock()
+        now = moment(self._clock())
         for it in new:
             owned = it.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
             self._place(it.location, owned, it.size, it.sha256)
             it.stored_at, it.expires_at = now, None if ttl is None else now + ttl
             self._enter(it)
-            now += ORDER_SECONDS
+            now = moment(now + ORDER_SECONDS)
 
     def _place(self, name: str, owned: bool, size: int, sha256: str) -> None:
         """Make a location live, or join the live one."""
@@ -298,7 +302,10 @@ class MemoryCatalog(Catalog):
         ref = new.ref
         self._locations[new.location].join(ref)
         self._refs[ref] = new
-        self._scopes.setdefault(new.scope, {})[ref] = None
+        scope = self._scopes.get(new.scope)
+        if scope is None:
+            scope = self._scopes[new.scope] = Roll(self._refs)
+        scope.add(new)
         if new.expires_at is None:
             self._by_age.add(ref, new.stored_at)
         else:
@@ -321,7 +328,7 @@ class MemoryCatalog(Catalog):
         check_room(limits, before, Use(before.files + files, before.size + more))
         if limits.max_scope_bytes is not None:
             for scope in {it.scope for it in new}:
-                inside = {self._refs[ref].location for ref in self._scopes.get(scope, ())}
+                inside = {it.location for it in self._scopes.get(scope, ())}
                 coming = {it.location for it in new if it.scope == scope} - inside
                 added = sum(sizes[name] for name in coming)
                 size = sum(self._locations[name].size for name in inside) + added
@@ -367,29 +374,38 @@ class MemoryCatalog(Catalog):
                 detected_type=found.detected,
             )
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
         names = self.scopes() if scope is None else self._named(scope, nested)
+        if newest:
+            names.reverse()
         for name in names:
-            with self._lock:
-                self._put_in_order(name)
-                refs = list(self._scopes.get(name, ()))
-            for ref in refs:
-                try:
-                    yield self.entry(ref)
-                except UnknownRef:  # ended since
-                    continue
+            place = None
+            if after is not None and name == after.scope:
+                place = (after.stored_at.timestamp(), after.ref)
+            elif after is not None and (name > after.scope) is newest:
+                continue
+            while True:
+                with self._lock:
+                    roll = self._scopes.get(name)
+                    found, place = ([], None) if roll is None else roll.page(place, PAGE, newest=newest)
+                for it in found:
+                    with suppress(UnknownRef):  # ended since
+                        yield self.entry(it.ref)
+                if place is None:
+                    break
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         with self._lock:
             there = self._locations.get(location)
             found = [self._refs[ref] for ref in sorted(there.refs)] if there is not None else []
         yield from found
-
-    def _put_in_order(self, scope: str) -> None:
-        if scope in self._disordered:
-            self._disordered.discard(scope)
-            by_age = sorted(self._scopes.get(scope, ()), key=lambda ref: self._refs[ref].stored_at)
-            self._scopes[scope] = dict.fromkeys(by_age)
 
     def scopes(self) -> list[str]:
         with self._lock:
@@ -415,7 +431,7 @@ class MemoryCatalog(Catalog):
         ended = Ended()
         names = self._named(scope, nested)
         with self._lock:
-            refs = [ref for name in names for ref in self._scopes.get(name, ())]
+            refs = [it.ref for name in names for it in self._scopes.get(name, ())]
             if refuse_leased:
                 self._refuse_leased(refs)
             for ref in refs:
@@ -452,10 +468,9 @@ class MemoryCatalog(Catalog):
         if why is not Why.EXPIRED:  # else it has just been taken from its agenda
             (self._by_age if dead.expires_at is None else self._by_ttl).ended()
         scope = self._scopes[dead.scope]
-        del scope[ref]
+        scope.ended()
         if not scope:
             del self._scopes[dead.scope]
-            self._disordered.discard(dead.scope)
         location = self._locations[dead.location]
         location.leave(ref)
         if not location.refs:
@@ -665,7 +680,7 @@ class MemoryCatalog(Catalog):
 
     def _scope_stats(self, name: str) -> ScopeStats:
         refs = self._scopes[name]
-        files = {self._refs[ref].location for ref in refs}
+        files = {it.location for it in refs}
         return ScopeStats(len(refs), len(files), sum(self._locations[it].size for it in files))
 
     def _note(self, what: str, ref: str, scope: str, location: str, size: int, error: str = "") -> None:

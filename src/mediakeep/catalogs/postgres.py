@@ -28,6 +28,7 @@ from mediakeep.catalogs import (
     Registration,
     Use,
     Why,
+    moment,
 )
 from mediakeep.catalogs import postgres_checks as checks
 from mediakeep.catalogs import postgres_journal as journal
@@ -47,7 +48,7 @@ from mediakeep.catalogs.postgres_schema import ALONE, LEASED, NOW
 from mediakeep.catalogs.rows import HISTORY_SECONDS, names_below, process, uuid_of
 from mediakeep.clocks import Clock
 from mediakeep.errors import UnknownRef
-from mediakeep.model import Entry, Limits, Receipt, Stats
+from mediakeep.model import Entry, Limits, Position, Receipt, Stats
 
 __all__ = ["PostgresCatalog", "migrate"]
 
@@ -233,8 +234,11 @@ class PostgresCatalog(Catalog):
             raise
 
     def _now(self) -> float | None:
-        """Return the time by the clock that was given; without one the database has its own."""
-        return None if self._clock is None else self._clock()
+        """Return the time by the clock that was given; without one the database has its own.
+
+        Both are of whole microseconds.
+        """
+        return None if self._clock is None else moment(self._clock())
 
     def _place(self, location: str) -> dict[str, Any]:
         name, whole = name_of(location)
@@ -350,13 +354,15 @@ class PostgresCatalog(Catalog):
     def entry(self, ref: str) -> Entry:
         return self._reading.entry(ref, self._now())
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
-        if scope is None:
-            yield from self._reading.entries("", None, self._now())
-            return
-        yield from self._reading.entries(scope, f"{scope}\x01", self._now())
-        if nested:
-            yield from self._reading.entries(*names_below(scope), self._now())
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
+        return self._reading.entries(scope, self._now(), nested=nested, after=after, newest=newest)
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         return self._reading.refs_at(location)

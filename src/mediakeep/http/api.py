@@ -10,7 +10,7 @@ from mediakeep.http.grants import Right
 from mediakeep.http.inputs import Choice, Flag, Input, Moment, Seconds, Text, Whole
 from mediakeep.http.links import DISPOSITIONS
 from mediakeep.http.operations import LONGEST_SCOPE, Operation, Result
-from mediakeep.http.paging import FILTERS, PAGING
+from mediakeep.http.paging import FILTERS, ORDER, PAGING
 from mediakeep.http.problems import SCHEMA as PROBLEM_SCHEMA
 
 YEARS = 100 * 365.25 * 86_400
@@ -176,7 +176,7 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             scopes.list_media,
             Right.READ,
             {200: Result("A page of entries.", _ref("Entries"))},
-            query=(*PAGING, *FILTERS),
+            query=(*PAGING, ORDER, *FILTERS),
         ),
         Operation(
             "releaseMedia",
@@ -292,7 +292,7 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             scopes.list_scope,
             Right.READ,
             {200: Result("A page of entries.", _ref("Entries"))},
-            query=(_NESTED, *PAGING, *FILTERS),
+            query=(_NESTED, *PAGING, ORDER, *FILTERS),
         ),
         Operation(
             "releaseScope",

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from mediakeep.blobs import Source
 from mediakeep.catalogs import Registration
+from mediakeep.cursors import Cursor
 from mediakeep.errors import NotOverHTTP, UnknownRef
 from mediakeep.intake.names import display_name
 from mediakeep.intake.roots import Roots
@@ -33,6 +34,7 @@ from mediakeep.model import (
     Finding,
     Media,
     MediaMeta,
+    Position,
     Receipt,
     Stats,
     seconds_of,
@@ -261,10 +263,21 @@ class HTTPMediaStore(MediaStore):
         with understood(self._connection.base):
             return self._read_entry(said)
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
         """Yield the live refs by scope and then by age; see :meth:`MediaStore.entries`."""
         path = "/v1/media" if scope is None else _scope_path(scope)
-        query = {} if scope is None else {"nested": _flag(nested)}
+        query: dict[str, Any] = {} if scope is None else {"nested": _flag(nested)}
+        if newest:
+            query["order"] = "newest"
+        if after is not None:
+            query["cursor"] = str(Cursor.at(after))
         for page in self._pages(path, query):
             with understood(self._connection.base):
                 entries = [self._read_entry(it) for it in page["entries"]]
