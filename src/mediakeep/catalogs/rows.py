@@ -70,6 +70,7 @@ def said_of(new: Registration) -> str:
     return json.dumps(said)
 
 
+@functools.lru_cache(maxsize=1024)
 def meta_and_types(text: str) -> tuple[MediaMeta, str, str]:
     """Return meta, declared and detected type out of what `said_of` gave."""
     said, _ = _said_in(text)

@@ -79,6 +79,8 @@ class ServerConfig:
     """Whose `X-Forwarded-For` is believed, for the log."""
     log: str = "json"
     """`json` or `text`."""
+    access_log: bool = True
+    """Whether each request gets a line in it."""
     limits: Limits | None = None
     """What may come in, and how much."""
 
