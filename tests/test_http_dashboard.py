@@ -392,14 +392,32 @@ def test_what_is_looked_for_is_in_the_address(served):
     assert "Nothing fits" in nothing
 
 
-def test_further_pages_go_on_where_the_last_one_ended(alone):
+def test_further_pages_go_on_from_either_end(alone):
     refs = [alone.store.put(b"%d" % n, MediaMeta(f"{n}.txt"), "many") for n in range(150)]
-    seen, query = [], "scope=many"
-    while query:
+    ids = [ref.removeprefix("media://") for ref in refs]
+
+    def page_of(query):
+        """Return the ids of a page, and what to ask for those around it and for itself."""
         page = alone.client.get(f"/gallery?{query}&part=tiles").text
-        seen += re.findall(r'data-id="([^"]+)"', page)
-        query = re.search(r'data-next="([^"]*)"', page)[1].replace("&amp;", "&")
-    assert seen == [ref.removeprefix("media://") for ref in refs]
+        said = [re.search(f'data-{it}="([^"]*)"', page)[1] for it in ("before", "next", "at")]
+        return re.findall(r'data-id="([^"]+)"', page), *(it.replace("&amp;", "&") for it in said)
+
+    for query, whole in (("scope=many", ids[::-1]), ("scope=many&order=oldest", ids)):
+        seen, way = [], query
+        while way:
+            some, before, way, at = page_of(way)
+            assert bool(before) == bool(seen)
+            assert page_of(f"{query}&at={at}")[0] == some
+            seen += some
+        assert seen == whole
+        seen, way = [], f"{query}&before=end"
+        while way:
+            some, way, following, _ = page_of(way)
+            assert page_of(following)[0][:1] == seen[:1] if following else not seen
+            seen = some + seen
+        assert seen == whole
+    assert alone.client.get("/gallery?before=nonsense").status_code == 400
+    assert alone.client.get("/gallery?at=nonsense").status_code == 400
 
 
 def test_scopes_are_a_tree_with_counts(alone):

@@ -2,13 +2,14 @@
 
 import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from mediakeep.catalogs.rows import uuid_of
 from mediakeep.errors import UnknownRef
 from mediakeep.model import Position
+from mediakeep.refs import PREFIX
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -48,6 +49,13 @@ class Cursor:
             return cls(scope, _EPOCH + stored_at * _MICROSECOND, ref)
         except (ValueError, TypeError, RecursionError, OverflowError, UnknownRef):
             raise ValueError("the cursor is none: take `next` of the page before, as it is") from None
+
+    def just_before(self, *, newest: bool) -> Self:
+        """Return the place right before it in a list, so that what comes behind begins with itself."""
+        number = int(uuid_of(self.ref).replace("-", ""), 16) + (1 if newest else -1)
+        h = f"{min(max(number, 0), (1 << 128) - 1):032x}"
+        ref = f"{PREFIX}{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
+        return replace(self, ref=ref)
 
     def __str__(self) -> str:
         microseconds = (self.stored_at - _EPOCH) // _MICROSECOND

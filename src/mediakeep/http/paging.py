@@ -68,7 +68,7 @@ def page(
         Problem: the cursor is none.
     """
     fits = _filter(asked)
-    after = _read(asked["cursor"])
+    after = None if asked["cursor"] is None else read_cursor(asked["cursor"])
     newest = asked["order"] == "newest"
     found: list[Entry] = []
     last: Entry | None = None
@@ -87,7 +87,7 @@ def page_of_scopes(
 ) -> tuple[list[str], str | None]:
     """Return names of scopes with a live ref that begin with `prefix`, and the next page's cursor."""
     names = [it for it in store.scopes() if it.startswith(prefix) and grant.sees(it)]
-    after = _read(cursor)
+    after = None if cursor is None else read_cursor(cursor)
     if after is not None:
         names = names[bisect_right(names, after.scope) :]
     some = names[:limit]
@@ -98,9 +98,14 @@ def page_of_scopes(
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _read(cursor: str | None) -> Cursor | None:
+def read_cursor(text: str) -> Cursor:
+    """Return the cursor that `text` spells.
+
+    Raises:
+        Problem: it is none.
+    """
     try:
-        return None if cursor is None else Cursor.read(cursor)
+        return Cursor.read(text)
     except ValueError as error:
         raise bad_request(str(error)) from None
 
