@@ -409,7 +409,7 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             Right.ADMIN,
             {200: _in_the_end("What became of each file.", "Erased")},
             body=(
-                Input("scope", _SCOPE, "the scope", required=True),
+                Input("scope", Text(LONGEST_SCOPE, shortest=1), "the scope", required=True),
                 Input(
                     "wait",
                     Seconds(config.max_lease_seconds),

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from mediakeep.erasing import foresee
 from mediakeep.errors import MediaError, StillLeased
 from mediakeep.http.answers import Answer, Headers, to_json
-from mediakeep.http.problems import Problem, bad_request, problem_of
+from mediakeep.http.problems import Problem, problem_of
 from mediakeep.http.service import Call
 from mediakeep.model import Erased
 
@@ -32,8 +32,6 @@ BEAT_SECONDS = 5.0
 async def erase(call: Call) -> Answer | None:
     """End a scope and those below it, delete their files at once, and tell what became of each."""
     scope, wait, dry_run = call.body["scope"], call.body["wait"], call.body["dry_run"]
-    if not scope:
-        raise bad_request("the empty scope is not erased: name one")
     call.require_scope(scope)
     if not call.grant.sees_below(scope):
         raise Problem(403, "Forbidden", f"the token does not see all scopes below {scope!r}")
