@@ -302,6 +302,8 @@ def test_no_verb_on_single_refs_scans_a_table_that_grows(tmp_path, monkeypatch):
             store.resolve(refs[0])
         store.put(b"z", scope="s:1", ttl=1)
         (entry,) = store.entries("s", nested=True, newest=True)
+        assert [it.ref for it in store._catalog.expiring(5)] == [entry.ref]
+        assert store._catalog.leased(5) == []
         list(store.entries(after=entry)), list(store.entries(after=entry, newest=True))
         store.release_all("s")
         store.sweep()

@@ -703,6 +703,51 @@ class CatalogContract:
                 assert set(there) - set(old) <= ended, "none is skipped that lives"
                 assert len(ended) > 12
 
+    def test_what_ends_next_comes_first(self) -> None:
+        with self._opened() as (catalog, clock):
+            assert catalog.expiring(5) == []
+            ttls = [40, 10, 30, 20, 50, 15]
+            refs = {ttl: _add(catalog, f"/m/{ttl}", scope=f"s{ttl % 3}", ttl=ttl) for ttl in ttls}
+            _add(catalog, "/m/immortal")
+            catalog.release(refs[15])
+            assert [it.ref for it in catalog.expiring(3)] == [refs[10], refs[20], refs[30]]
+            assert len(catalog.expiring(100)) == 5
+            clock.advance(25)
+            catalog.expire(None)
+            first, *_ = catalog.expiring(1)
+            assert first == catalog.entry(refs[30])
+
+    def test_files_that_are_held_come_once_each(self) -> None:
+        with self._opened() as (catalog, clock):
+            refs = [_add(catalog, f"/m/{i}") for i in range(6)]
+            catalog.share(refs[0], new_ref(), "t")
+            for ref in (refs[0], refs[0], refs[1], refs[2], refs[3]):
+                number, _ = catalog.lease(ref, 60)
+            catalog.end_lease(number)
+            catalog.release(refs[2])  # its file is held, and there is no ref to name it by
+            assert {it.location for it in catalog.leased(10)} == {"/m/0", "/m/1"}
+            assert sorted(it.leases for it in catalog.leased(10)) == [1, 2]
+            assert len(catalog.leased(1)) == 1
+            clock.advance(61)
+            assert bool(catalog.leased(10)) != catalog.leases_lapse
+
+    def test_refs_are_counted_by_scope_and_sort(self) -> None:
+        with self._opened() as (catalog, _):
+            types = ("image/png", "IMAGE/jpeg", "text/plain; a=b", "x-image/y", "image", "", "\0/\udcff")
+            for i, kind in enumerate(types):
+                meta = MediaMeta('a", "content_type": "image/gif', kind)
+                catalog.add(replace(_blob(f"3f/{i}", f"s:{i % 2}"), meta=meta))
+            twice = replace(_blob("3f/0", "s:0"), meta=MediaMeta(content_type="image/png"))
+            catalog.restore([twice], owned=True)
+            found = {(it.scope, it.major): it[2:] for it in catalog.tally(("image", "text"))}
+            assert found == {
+                ("s:0", "image"): (2, 8),
+                ("s:0", "text"): (1, 4),
+                ("s:0", ""): (2, 8),
+                ("s:1", "image"): (1, 4),
+                ("s:1", ""): (2, 8),
+            }
+
     # -- time
 
     def test_a_ref_expires_strictly_after_its_time(self) -> None:

@@ -8,6 +8,7 @@ delete the bytes. That is how a registration meets a deletion of the same file: 
 and then sees what it did.
 """
 
+import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ __all__ = [
     "Place",
     "Reaped",
     "Registration",
+    "Tally",
     "Use",
     "Why",
 ]
@@ -136,6 +138,16 @@ class Use(NamedTuple):
     """How much the books name, variants and condemned locations included."""
 
     files: int
+    size: int
+
+
+class Tally(NamedTuple):
+    """Refs of one scope and one sort of content type; a file counts for each of its refs."""
+
+    scope: str
+    major: str
+    """What stands before the slash, such as `image`; empty for others."""
+    refs: int
     size: int
 
 
@@ -421,6 +433,19 @@ class Catalog(ABC):
         costs no more than a page, however many come before it.
         """
 
+    def expiring(self, limit: int) -> list[Entry]:
+        """Return up to `limit` live refs that have a time to live, those that end next first."""
+        mortal = (it for it in self.entries() if it.expires_at is not None)
+        return heapq.nsmallest(limit, mortal, key=lambda it: (it.expires_at, it.ref))
+
+    def leased(self, limit: int) -> list[Entry]:
+        """Return up to `limit` live refs of files that a live lease holds, one of each file."""
+        found: dict[str, Entry] = {}
+        for it in self.entries():
+            if it.leases and len(found) < limit:
+                found.setdefault(it.location, it)
+        return list(found.values())
+
     @abstractmethod
     def refs_at(self, location: str) -> Iterator[Registration]:
         """Yield the live refs of a location, in the order of their names.
@@ -435,6 +460,20 @@ class Catalog(ABC):
     @abstractmethod
     def stats(self, *, by_scope: bool = False) -> Stats:
         """Return the books in numbers."""
+
+    def tally(self, majors: Sequence[str]) -> list[Tally]:
+        """Return how many live refs of which sort each scope has, at a cost in proportion to them all.
+
+        Content types are told apart by what stands before their slash, if it is one of `majors`.
+        """
+        found: dict[tuple[str, str], list[int]] = {}
+        for it in self.entries():
+            name, slash, _ = it.meta.content_type.partition("/")
+            major = name.lower() if slash and name.lower() in majors else ""
+            counted = found.setdefault((it.scope, major), [0, 0])
+            counted[0] += 1
+            counted[1] += it.size
+        return [Tally(*sort, *counted) for sort, counted in found.items()]
 
     @abstractmethod
     def use(self) -> Use:

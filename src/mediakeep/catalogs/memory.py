@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 from typing import NamedTuple
 
 from mediakeep.catalogs import (
@@ -399,6 +399,25 @@ class MemoryCatalog(Catalog):
                         yield self.entry(it.ref)
                 if place is None:
                     break
+
+    def expiring(self, limit: int) -> list[Entry]:
+        with self._lock:
+            refs = self._by_ttl.first(limit)
+        return self._entries_of(refs)
+
+    def leased(self, limit: int) -> list[Entry]:
+        with self._lock:
+            held = dict.fromkeys(self._leases.values())
+            places = (self._locations[it] for it in held if it in self._locations)
+            refs = [min(it.refs) for it in islice(places, limit)]
+        return self._entries_of(refs)
+
+    def _entries_of(self, refs: Iterable[str]) -> list[Entry]:
+        found = []
+        for ref in refs:
+            with suppress(UnknownRef):  # ended since
+                found.append(self.entry(ref))
+        return found
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         with self._lock:

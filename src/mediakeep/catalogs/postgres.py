@@ -26,6 +26,7 @@ from mediakeep.catalogs import (
     Place,
     Reaped,
     Registration,
+    Tally,
     Use,
     Why,
     moment,
@@ -364,6 +365,12 @@ class PostgresCatalog(Catalog):
     ) -> Iterator[Entry]:
         return self._reading.entries(scope, self._now(), nested=nested, after=after, newest=newest)
 
+    def expiring(self, limit: int) -> list[Entry]:
+        return self._reading.expiring(limit, self._now())
+
+    def leased(self, limit: int) -> list[Entry]:
+        return self._reading.leased(limit, self._now())
+
     def refs_at(self, location: str) -> Iterator[Registration]:
         return self._reading.refs_at(location)
 
@@ -529,6 +536,9 @@ class PostgresCatalog(Catalog):
 
     def use(self) -> Use:
         return self._database.run(lambda it, _: numbers.use(self._database, it))
+
+    def tally(self, majors: Sequence[str]) -> list[Tally]:
+        return numbers.tally(self._database, majors)
 
     def stats(self, *, by_scope: bool = False) -> Stats:
         return numbers.stats(self._database, self._now(), by_scope=by_scope)

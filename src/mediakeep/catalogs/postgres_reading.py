@@ -53,6 +53,24 @@ def _page(where: str, order: str) -> str:
     return _ENTRIES.format(where=f"WHERE {where} ORDER BY {order} LIMIT {PAGE}", order=order)
 
 
+_EXPIRING = _ENTRIES.format(
+    where="WHERE r.expires_at IS NOT NULL ORDER BY r.expires_at LIMIT %(limit)s",
+    order="r.expires_at, r.ref",
+)
+# One ref of each location that is held; several leases may hold one.
+_LEASED = _ENTRIES.format(
+    where=f"""WHERE r.ref = ANY (ARRAY(
+        SELECT (
+            SELECT ref FROM mediakeep.refs WHERE location_id = held.location_id ORDER BY ref LIMIT 1
+        ) FROM (
+            SELECT DISTINCT location_id FROM (
+                SELECT location_id FROM mediakeep.leases WHERE deadline >= {NOW}
+                ORDER BY deadline LIMIT 10 * %(limit)s::bigint
+            ) live LIMIT %(limit)s
+        ) held
+    ))""",
+    order="r.ref",
+)
 _OLDEST = "r.scope, r.stored_at, r.ref"
 _FROM = _page(f"({_OLDEST}) > {_PLACE}", _OLDEST)
 _FROM_TO = _page(f"({_OLDEST}) > {_PLACE} AND r.scope < %(end)s", _OLDEST)
@@ -180,6 +198,16 @@ class Reading:
                 if len(rows) < PAGE:
                     break
                 place = Spot(rows[-1][1], rows[-1][7], f"media://{rows[-1][0]}")
+
+    def expiring(self, limit: int, now: float | None) -> list[Entry]:
+        """Return the entries that end next, the first of them first."""
+        rows = self._database.rows(_EXPIRING, {"limit": limit, "now": now})
+        return [entry_of(f"media://{row[0]}", row[1:]) for row in rows]
+
+    def leased(self, limit: int, now: float | None) -> list[Entry]:
+        """Return entries of files that a lease holds, one of each file."""
+        rows = self._database.rows(_LEASED, {"limit": limit, "now": now})
+        return [entry_of(f"media://{row[0]}", row[1:]) for row in rows]
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         """Yield the live refs of a location as it is spoken of on this host."""

@@ -25,6 +25,7 @@ from mediakeep.catalogs import (
     Place,
     Reaped,
     Registration,
+    Tally,
     Use,
     Why,
     check_room,
@@ -239,6 +240,14 @@ class SqliteCatalog(Catalog):
         newest: bool = False,
     ) -> Iterator[Entry]:
         return listing.entries(self._file, self._now, scope, nested=nested, after=after, newest=newest)
+
+    def expiring(self, limit: int) -> list[Entry]:
+        with self._file.read() as db:
+            return listing.expiring(db, limit, self._now())
+
+    def leased(self, limit: int) -> list[Entry]:
+        with self._file.read() as db:
+            return listing.leased(db, limit, self._now())
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         sql = (
@@ -521,6 +530,10 @@ class SqliteCatalog(Catalog):
     def use(self) -> Use:
         with self._file.read() as db:
             return numbers.use(db)
+
+    def tally(self, majors: Sequence[str]) -> list[Tally]:
+        with self._file.read() as db:
+            return numbers.tally(db, majors)
 
     def stats(self, *, by_scope: bool = False) -> Stats:
         with self._file.read() as db:

@@ -1,5 +1,6 @@
 """Listing the entries of an SQLite catalog, a page at a time."""
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,20 @@ _ENTRIES = """
 """
 ENTRY = _ENTRIES.format(where="WHERE r.ref = :ref", order="r.ref")
 """One row: that of a ref, then those that `entry_of` reads."""
+
+_EXPIRING = _ENTRIES.format(
+    where="WHERE expires_at IS NOT NULL ORDER BY expires_at, stored_at LIMIT :limit",
+    order="r.expires_at, r.ref",
+)
+# One ref of each location that is held.
+_LEASED = _ENTRIES.format(
+    where="""WHERE ref IN (
+        SELECT (SELECT min(ref) FROM refs WHERE location_id = held.location_id) FROM (
+            SELECT DISTINCT location_id FROM leases WHERE deadline >= :now AND boot = :boot LIMIT :limit
+        ) held
+    )""",
+    order="r.ref",
+)
 
 # What an older version wrote is not of whole microseconds, so that its own place may be before it.
 _OLDEST = f"""
@@ -60,6 +75,18 @@ def entries(
             if len(rows) < PAGE:
                 break
             place = Spot(rows[-1][1], rows[-1][7], ref_of(rows[-1][0]))
+
+
+def expiring(db: sqlite3.Connection, limit: int, now: dict[str, Any]) -> list[Entry]:
+    """Return the entries that end next, the first of them first."""
+    rows = db.execute(_EXPIRING, {"limit": limit, **now}).fetchall()
+    return [entry_of(ref_of(row[0]), row[1:]) for row in rows]
+
+
+def leased(db: sqlite3.Connection, limit: int, now: dict[str, Any]) -> list[Entry]:
+    """Return entries of files that a lease holds, one of each file."""
+    rows = db.execute(_LEASED, {"limit": limit, **now}).fetchall()
+    return [entry_of(ref_of(row[0]), row[1:]) for row in rows]
 
 
 def _page(end: str | None, place: Spot | None, *, newest: bool) -> str:
