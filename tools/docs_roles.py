@@ -18,8 +18,11 @@ class Roles(griffe.Extension):
             name = role[1]
             first = name.partition(".")[0]
             for home in (obj.package, obj.module):
-                if first in home.members:
-                    return f"[`{name}`][{home.path}.{name}]"
+                member = home.members.get(first)
+                if member is not None:
+                    # What a module imports is described where it comes from.
+                    path = member.target_path if member.is_alias else member.path
+                    return f"[`{name}`][{path}{name.removeprefix(first)}]"
             return f"`{name}`"
 
         if obj.docstring is not None:
