@@ -1,5 +1,6 @@
 """The documentation is true: its examples run and print what they say, its links lead somewhere."""
 
+import ast
 import importlib
 import pkgutil
 import re
@@ -131,6 +132,40 @@ def names_that_pages_import() -> set[str]:
         for name in names.strip("()").split(",")
         if name.strip()
     }
+
+
+def test_metrics_that_are_named_exist():
+    pytest.importorskip("prometheus_client", reason="needs mediakeep[server]")
+    from mediakeep.http.metrics import Metrics
+    from mediakeep.model import Stats, SweepReport
+
+    numbers = Metrics()
+    numbers.answered("GET", "/v1/media/{id}", 200, 0.1, 1)
+    numbers.swept(SweepReport(), 0.1)
+    told = numbers.text(Stats()).decode()
+    known = set(re.findall(r"^(?:# TYPE )?(mediakeep_\w+)", told, re.MULTILINE))
+    text = (ROOT / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"\b(mediakeep_\w+)", EXAMPLE.sub("", text)))
+    assert named <= known
+    of_the_store = {name for name in known if re.search(rf"^{name} ", told, re.MULTILINE)}
+    assert len(of_the_store - {"mediakeep_sweeps_total"}) > 8
+    assert {it for it in of_the_store if not it.endswith(("_created", "_count", "_sum"))} <= named
+
+
+def test_lines_of_the_log_that_are_named_are_logged():
+    said = set()
+    for file in (ROOT / "src").glob("mediakeep/**/*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("logger."):
+                line = call.args[0]
+                if isinstance(line, ast.Constant):
+                    said.add((ast.unparse(call.func)[7:], re.sub(r"%[sdg]", "…", line.value)))
+    text = (ROOT / "docs" / "operations.md").read_text()
+    lines = re.findall(r"^\| `([^`]+)` \| (warning|error) \|", text, re.MULTILINE)
+    assert len(lines) > 5
+    for line, level in lines:
+        levels = {"error", "exception"} if level == "error" else {level}
+        assert any((it, line) in said for it in levels), f"nobody logs {line!r} as {level}"
 
 
 def test_every_command_and_option_is_on_the_page_of_the_command_line():
