@@ -1,4 +1,7 @@
-"""For `make docs`: turns the roles in docstrings, such as :func:`open_store`, into links."""
+"""For `make docs`: makes of docstrings what the pages need.
+
+Roles, such as :func:`open_store`, become links, and examples become blocks of code.
+"""
 
 import re
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth):`~?(?:mediakeep\.)?([\w.]+)`")
+_EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\s*$).*)*", re.MULTILINE)
 
 
 class Roles(griffe.Extension):
@@ -26,4 +30,5 @@ class Roles(griffe.Extension):
             return f"`{name}`"
 
         if obj.docstring is not None:
-            obj.docstring.value = _ROLE.sub(linked, obj.docstring.value)
+            text = _ROLE.sub(linked, obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(r"```pycon\n\g<0>\n```", text)
