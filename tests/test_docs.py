@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from mediakeep import MediaStore
+
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT / "examples" / "media"
 HEIC = ROOT / "tests" / "data" / "pictures" / "turned.heic"
@@ -99,6 +101,14 @@ def test_every_public_name_is_in_the_reference():
         name for name in public if name not in listed and id(pkgutil.resolve_name(name)) not in found
     }
     assert not missing, f"docs/reference.md neither describes nor leads to {sorted(missing)}"
+
+
+def test_every_verb_of_a_store_has_a_recipe():
+    recipes = (ROOT / "docs" / name for name in ("quickstart.md", "how-to.md", "migrating.md"))
+    code = "".join(block[1] for page in recipes for block in CODE.finditer(page.read_text()))
+    verbs = {name for name, value in vars(MediaStore).items() if callable(value) and name[0] != "_"}
+    assert len(verbs) > 25
+    assert {verb for verb in verbs if not re.search(rf"\.{verb}\(", code)} == set()
 
 
 def entries(text: str) -> dict[str, object]:
