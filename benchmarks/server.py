@@ -1,7 +1,7 @@
 """The server, asked over loopback by wrk, against Starlette's file response, nginx, and a bare `put`.
 
-All servers have one worker. Ours does what it does when it is served: it checks a token, looks the ref
-up, counts, and writes its log (to nowhere). The others know neither tokens nor refs, and log nothing.
+All servers have one worker and write no line for each request. Ours does what it does when it is served:
+it checks a token, looks the ref up, and counts. The others know neither tokens nor refs.
 
 `python -m benchmarks.server PORT FOLDER` runs the peer.
 """
@@ -83,7 +83,9 @@ def ours(folder: Path) -> Iterator[tuple[Address, Address]]:
         ref = store.put(os.urandom(FILE), MediaMeta("photo.jpg", "image/jpeg"), "telegram:1")
     token, _ = Tokens(place / "server" / "tokens.json").create(["*"], ["read", "write", "release"])
     port = _free_port()
-    (folder / "server.toml").write_text("requests_per_second = 0\nsweep_seconds = 0\n")
+    (folder / "server.toml").write_text(
+        "requests_per_second = 0\nsweep_seconds = 0\naccess_log = false\n"
+    )
     command = ["mediakeep", "serve", "--store", str(place), "--port", str(port)]
     with _running(["-m", *command, "--config", str(folder / "server.toml")], port):
         server = Address(port, "/", f"Authorization: Bearer {token}")

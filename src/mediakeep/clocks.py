@@ -1,12 +1,18 @@
-"""Clocks that setting the machine's time of day does not move."""
+"""Clocks that setting the machine's time of day does not move, and what they show as a date."""
 
 import functools
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 Clock = Callable[[], float]
 """Gives the time in seconds since the epoch."""
+
+
+def time_of(seconds: float) -> datetime:
+    """Return the date and time in UTC, so many seconds after the epoch."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def steady_clock() -> Clock:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from mediakeep.addresses import BUCKETS, POSTGRES, SERVERS
+from mediakeep.addresses import BUCKETS, SERVERS, in_bucket, in_database, is_odd, is_odd_for_bytes
 from mediakeep.blobs import Blobs
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.blobs.temporary import TemporaryBlobs
@@ -148,7 +148,7 @@ def open_store(
     """
     place = os.fsdecode(where)
     kept_in = None if blobs is None else os.fsdecode(blobs)
-    shared = place.startswith(POSTGRES)
+    shared = in_database(place)
     if place.startswith(SERVERS):
         of_the_server = {
             "blobs": blobs is not None,
@@ -189,7 +189,7 @@ def open_store(
         _make_folder(place, folder_mode)
     with ExitStack() as opened:
         bytes_in: Blobs
-        if kept_in is not None and is_bucket(kept_in):
+        if kept_in is not None and in_bucket(kept_in):
             # Only here, as with the catalogs, so that nobody pays for what he does not use.
             from mediakeep.blobs.objects import ObjectBlobs
 
@@ -229,11 +229,6 @@ def open_store(
         return store
 
 
-def is_bucket(place: str) -> bool:
-    """Return whether `place` is the address of a bucket."""
-    return place.startswith(BUCKETS)
-
-
 def _check_options(
     place: str,
     kept_in: str | None,
@@ -241,14 +236,13 @@ def _check_options(
     blob_options: Mapping[str, Any] | None,
 ) -> None:
     """Raise ValueError unless a store can be there, and its bytes too."""
-    shared, bucket = place.startswith(POSTGRES), kept_in is not None and is_bucket(kept_in)
-    looks_odd = not place or "://" in place or (place.endswith(":") and os.sep not in place)
-    if looks_odd and not shared and place != "memory:":
+    shared, bucket = in_database(place), in_bucket(kept_in)
+    if is_odd(place) and place != "memory:":
         raise ValueError(
             f"{place!r} is no store: give a folder, 'memory:', or a postgresql:// address, or "
             "the http:// one of a server"
         )
-    if kept_in is not None and "://" in kept_in and not bucket:
+    if kept_in is not None and is_odd_for_bytes(kept_in):
         raise ValueError(
             f"blobs={kept_in!r} is no place for bytes: give a folder, or a bucket ({', '.join(BUCKETS)})"
         )

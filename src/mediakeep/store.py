@@ -521,6 +521,10 @@ class MediaStore:
         """
         return Lease(self, ref)
 
+    def _find(self, ref: str) -> Registration:
+        """Return what is known of the live `ref` alone."""
+        return self._catalog.get(ref)
+
     @contextmanager
     def _held(self, ref: str) -> Iterator[Registration]:
         """Lease what `ref` names for a block, wherever its bytes are."""
@@ -557,7 +561,7 @@ class MediaStore:
 
     def data_url(self, ref: str) -> str:
         """Return the file as a `data:` URL (RFC 2397) in base64; raises as `open` does."""
-        content_type = self.entry(ref).meta.content_type
+        content_type = self._find(ref).meta.content_type
         return make_data_url(content_type, self.read_bytes(ref))
 
     def export(

@@ -5,7 +5,6 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import count
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ from mediakeep.catalogs import (
 from mediakeep.catalogs.agenda import Agenda
 from mediakeep.catalogs.contents import Content, contents_of, share_out
 from mediakeep.catalogs.locks import KeyedLock
-from mediakeep.clocks import steady_clock
+from mediakeep.clocks import steady_clock, time_of
 from mediakeep.errors import UnknownRef
 from mediakeep.model import (
     CleanupPolicy,
@@ -358,8 +357,8 @@ class MemoryCatalog(Catalog):
                 meta=found.meta,
                 size=location.size,
                 sha256=location.sha256,
-                stored_at=_time(found.stored_at),
-                expires_at=None if found.expires_at is None else _time(found.expires_at),
+                stored_at=time_of(found.stored_at),
+                expires_at=None if found.expires_at is None else time_of(found.expires_at),
                 owned=location.owned,
                 refs=len(location.refs),
                 leases=len(location.leases or ()),
@@ -656,7 +655,7 @@ class MemoryCatalog(Catalog):
                 ),
                 variants=len(self._variants),
                 variants_size=sum(it.size for it in self._variants.values()),
-                oldest=None if oldest is None else _time(oldest),
+                oldest=None if oldest is None else time_of(oldest),
                 failed=tuple(failed[:NAMED_FAILURES]),
                 by_scope={name: self._scope_stats(name) for name in sorted(self._scopes)}
                 if by_scope
@@ -676,7 +675,7 @@ class MemoryCatalog(Catalog):
         with self._lock:
             noted = list(self._journal)
         lines = [
-            Receipt(_time(at), what, of, scope_of, location, size, f"process {pid}", error)
+            Receipt(time_of(at), what, of, scope_of, location, size, f"process {pid}", error)
             for at, what, of, scope_of, location, size, pid, error in noted
         ]
         places = {line.location for line in lines if line.ref == ref}
@@ -739,7 +738,3 @@ class MemoryCatalog(Catalog):
 
     def close(self) -> None:
         """Do nothing: the books go with the process."""
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

@@ -1,13 +1,12 @@
 """A PostgreSQL catalog in numbers. `stats` counts what there is, so its cost grows with it."""
 
-import os
 from typing import Any
 
 from mediakeep.catalogs import NAMED_FAILURES, Use
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_schema import NOW
-from mediakeep.catalogs.rows import time_of
-from mediakeep.model import FailedDeletion, ScopeStats, Stats
+from mediakeep.catalogs.rows import stats_of
+from mediakeep.model import Stats
 
 USE = "SELECT sum(files)::bigint, sum(size)::bigint FROM mediakeep.totals"
 
@@ -61,31 +60,10 @@ def stats(database: Database, now: float | None, *, by_scope: bool) -> Stats:
 
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            ((refs, oldest, scopes),) = rows(_REFS)
-            ((files, owned, size, variants, variants_size, condemned, condemned_size),) = rows(
-                _LOCATIONS
-            )
+            (refs,), (locations,), (leases,) = rows(_REFS), rows(_LOCATIONS), rows(_LEASES)
             ((saved,),) = rows(_SAVED)
-            ((leases, leased),) = rows(_LEASES)
             failed = rows(_FAILED)
-            scope_rows = rows(_SCOPES) if by_scope else []
-        return Stats(
-            refs=refs,
-            scopes=scopes,
-            files=files,
-            size=size,
-            owned=owned,
-            borrowed=files - owned,
-            condemned=condemned,
-            condemned_size=condemned_size,
-            leases=leases,
-            leased=leased,
-            saved=saved,
-            variants=variants,
-            variants_size=variants_size,
-            oldest=None if oldest is None else time_of(oldest),
-            failed=tuple(FailedDeletion(os.fsdecode(it), why, n) for it, why, n in failed),
-            by_scope={name: ScopeStats(*counts) for name, *counts in scope_rows},
-        )
+            scopes = rows(_SCOPES) if by_scope else []
+        return stats_of(refs, locations, leases, saved, failed, scopes)
 
     return database.run(count)

@@ -5,14 +5,14 @@ import json
 import os
 import platform
 import re
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from mediakeep.catalogs import Registration, below
+from mediakeep.clocks import time_of
 from mediakeep.errors import UnknownRef
-from mediakeep.model import CleanupPolicy, Entry, MediaMeta, Receipt
+from mediakeep.model import CleanupPolicy, Entry, FailedDeletion, MediaMeta, Receipt, ScopeStats, Stats
 
 HISTORY_SECONDS = 7 * 86_400.0
 """How long a journal goes back, and with it why a ref is dead."""
@@ -70,6 +70,7 @@ def said_of(new: Registration) -> str:
     return json.dumps(said)
 
 
+@functools.lru_cache(maxsize=1024)
 def meta_and_types(text: str) -> tuple[MediaMeta, str, str]:
     """Return meta, declared and detected type out of what `said_of` gave."""
     said, _ = _said_in(text)
@@ -128,9 +129,46 @@ def receipts_of(row: tuple[Any, ...], ref: str | None) -> Iterator[Receipt]:
         yield Receipt(time_of(deleted_at), "deleted", *common, deleted_by)
 
 
-def time_of(seconds: float) -> datetime:
-    """Return the time in UTC."""
-    return datetime.fromtimestamp(seconds, UTC)
+def stats_of(
+    refs: Sequence[Any],
+    locations: Sequence[Any],
+    leases: Sequence[Any],
+    saved: int,
+    failed: Iterable[Sequence[Any]],
+    by_scope: Iterable[Sequence[Any]],
+) -> Stats:
+    """Return a catalog in numbers.
+
+    Args:
+        refs: how many, stored_at of the oldest, in how many scopes.
+        locations: how many files, how many of them owned, their size, how many variants, their size, how
+            many condemned, their size.
+        leases: how many, on how many files.
+        saved: the bytes that are kept once and named more than once.
+        failed: location, error and attempts of each failed deletion.
+        by_scope: name, refs, files and size of each scope, where they were asked for.
+    """
+    refs_count, oldest, scopes = refs
+    files, owned, size, variants, variants_size, condemned, condemned_size = locations
+    leases_count, leased = leases
+    return Stats(
+        refs=refs_count,
+        scopes=scopes,
+        files=files,
+        size=size,
+        owned=owned,
+        borrowed=files - owned,
+        condemned=condemned,
+        condemned_size=condemned_size,
+        leases=leases_count,
+        leased=leased,
+        saved=saved,
+        variants=variants,
+        variants_size=variants_size,
+        oldest=None if oldest is None else time_of(oldest),
+        failed=tuple(FailedDeletion(os.fsdecode(it), why, times) for it, why, times in failed),
+        by_scope={name: ScopeStats(*counts) for name, *counts in by_scope},
+    )
 
 
 def names_below(scope: str) -> tuple[str, str]:

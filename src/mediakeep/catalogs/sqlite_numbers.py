@@ -1,12 +1,11 @@
 """An SQLite catalog in numbers."""
 
-import os
 import sqlite3
 from typing import Any
 
 from mediakeep.catalogs import NAMED_FAILURES, Use
-from mediakeep.catalogs.rows import time_of
-from mediakeep.model import FailedDeletion, ScopeStats, Stats
+from mediakeep.catalogs.rows import stats_of
+from mediakeep.model import Stats
 
 _LOCATIONS = """
     SELECT count(*) FILTER (WHERE condemned IS NULL AND variant_of IS NULL),
@@ -44,39 +43,19 @@ def stats(db: sqlite3.Connection, now: dict[str, Any], *, by_scope: bool) -> Sta
     """Return all numbers, of one moment."""
     db.execute("BEGIN")  # one snapshot for all of them
     try:
-        refs, oldest = db.execute("SELECT count(*), min(stored_at) FROM refs").fetchone()
-        files, owned, size, variants, variants_size, condemned, condemned_size = db.execute(
-            _LOCATIONS
-        ).fetchone()
+        refs = db.execute("SELECT count(*), min(stored_at), count(DISTINCT scope) FROM refs").fetchone()
+        locations = db.execute(_LOCATIONS).fetchone()
         (saved,) = db.execute(_SAVED).fetchone()
         failed = db.execute(
             "SELECT location, error, attempts FROM locations"
             f" WHERE condemned IS NOT NULL AND attempts > 0 LIMIT {NAMED_FAILURES}"
         ).fetchall()
-        (scopes,) = db.execute("SELECT count(DISTINCT scope) FROM refs").fetchone()
-        leases, leased = db.execute(
+        leases = db.execute(
             "SELECT count(*), count(DISTINCT location_id) FROM leases"
             " WHERE deadline >= :now AND boot = :boot",
             now,
         ).fetchone()
-        rows = db.execute(_SCOPES).fetchall() if by_scope else []
+        scopes = db.execute(_SCOPES).fetchall() if by_scope else []
     finally:
         db.execute("COMMIT")
-    return Stats(
-        refs=refs,
-        scopes=scopes,
-        files=files,
-        size=size,
-        owned=owned,
-        borrowed=files - owned,
-        condemned=condemned,
-        condemned_size=condemned_size,
-        leases=leases,
-        leased=leased,
-        saved=saved,
-        variants=variants,
-        variants_size=variants_size,
-        oldest=None if oldest is None else time_of(oldest),
-        failed=tuple(FailedDeletion(os.fsdecode(it[0]), it[1], it[2]) for it in failed),
-        by_scope={name: ScopeStats(*counts) for name, *counts in rows},
-    )
+    return stats_of(refs, locations, leases, saved, failed, scopes)

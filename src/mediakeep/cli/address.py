@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mediakeep.addresses import BUCKETS, POSTGRES
+from mediakeep.addresses import BUCKETS, POSTGRES, in_bucket, in_database, is_odd, is_odd_for_bytes
 
 if TYPE_CHECKING:
     from mediakeep.store import MediaStore
@@ -25,12 +25,12 @@ class Address:
     @property
     def shared(self) -> bool:
         """Whether the books are in a database."""
-        return self.store.startswith(POSTGRES)
+        return in_database(self.store)
 
     @property
     def in_bucket(self) -> bool:
         """Whether the bytes are in object storage."""
-        return self.blobs is not None and self.blobs.startswith(BUCKETS)
+        return in_bucket(self.blobs)
 
     def check(self, *, bytes_needed: bool = True) -> "Address":
         """Return itself, if a store can be there.
@@ -43,15 +43,14 @@ class Address:
             raise click.BadParameter(
                 "a store in memory would end with the command: give a folder, or a postgresql:// address"
             )
-        odd = not where or "://" in where or (where.endswith(":") and os.sep not in where)
-        if odd and not self.shared:
+        if is_odd(where):
             raise click.BadParameter(
                 f"{shown(where)!r} is no store: give a folder, or a postgresql:// address"
             )
         for place, here in ((where, not self.shared), (blobs, not self.in_bucket)):
             if place and here and os.path.exists(place) and not os.path.isdir(place):
                 raise click.BadParameter(f"{place!r} is a file: give a folder")
-        if blobs is not None and (not blobs or ("://" in blobs and not self.in_bucket)):
+        if blobs is not None and is_odd_for_bytes(blobs):
             raise click.BadParameter(
                 f"{shown(blobs)!r} is no place for bytes: give a folder, or a bucket "
                 f"({', '.join(BUCKETS)})"

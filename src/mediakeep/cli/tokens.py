@@ -1,7 +1,7 @@
 """`token`: who may ask the server."""
 
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import click
 from mediakeep.cli import plain
 from mediakeep.cli.display import echo_json_list, moment_text, on_terminal, to_json
 from mediakeep.cli.options import Settings, duration, pass_settings, takes_json, takes_store
+from mediakeep.clocks import time_of
 from mediakeep.http.grants import Allowance, Right, check_pattern
 
 if TYPE_CHECKING:
@@ -179,8 +180,8 @@ def _json(it: "Token") -> dict[str, Any]:
         "name": it.name,
         "scopes": it.scopes,
         "can": it.can,
-        "created_at": _time(it.created_at),
-        "expires_at": None if it.expires_at is None else _time(it.expires_at),
+        "created_at": time_of(it.created_at),
+        "expires_at": None if it.expires_at is None else time_of(it.expires_at),
         "max_body_bytes": it.allowance.max_body_bytes,
         "max_uploads": it.allowance.max_uploads,
         "requests_per_second": it.allowance.requests_per_second,
@@ -188,16 +189,12 @@ def _json(it: "Token") -> dict[str, Any]:
 
 
 def _row(it: "Token") -> tuple[str, ...]:
-    expires = "-" if it.expires_at is None else moment_text(_time(it.expires_at))
+    expires = "-" if it.expires_at is None else moment_text(time_of(it.expires_at))
     return (
         it.id,
         plain(it.name) or "-",
         ",".join(it.can),
         plain(" ".join(it.scopes)),
-        moment_text(_time(it.created_at)),
+        moment_text(time_of(it.created_at)),
         expires,
     )
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)

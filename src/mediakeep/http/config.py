@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 from urllib.parse import urlsplit
 
-from mediakeep.addresses import POSTGRES
+from mediakeep.addresses import in_database
 from mediakeep.model import Limits
 
 PREFIX = "MEDIAKEEP_SERVER_"
@@ -79,6 +79,8 @@ class ServerConfig:
     """Whose `X-Forwarded-For` is believed, for the log."""
     log: str = "json"
     """`json` or `text`."""
+    access_log: bool = True
+    """Whether each request gets a line in it."""
     limits: Limits | None = None
     """What may come in, and how much."""
 
@@ -105,7 +107,7 @@ class ServerConfig:
     @property
     def shared(self) -> bool:
         """Whether the books are in a database, which other machines may use too."""
-        return self.store.startswith(POSTGRES)
+        return in_database(self.store)
 
     @property
     def loopback(self) -> bool:
@@ -157,12 +159,12 @@ def load_config(
     }
     if "store" not in all_commands:
         store = next((it["store"] for it in (given, own, said) if "store" in it), "")
-        if not store.startswith(POSTGRES):
+        if not in_database(store):
             all_commands = {}  # what they say of bytes is not said of a folder that others name
     settings: dict[str, Any] = {}
     for layer in (said, all_commands, own, given):
         store = layer.get("store", settings.get("store", ""))
-        if store != settings.get("store", store) and not store.startswith(POSTGRES):
+        if store != settings.get("store", store) and not in_database(store):
             settings = {name: value for name, value in settings.items() if name not in _PLACE}
         settings |= layer
     return ServerConfig(**settings)

@@ -23,6 +23,7 @@ class Connection(HttpToolsProtocol):
     who reads it.
     """
 
+    _arriving = 0
     _head_bytes = 0
     _head_since: float | None = None
     _timer: asyncio.TimerHandle | None = None
@@ -54,6 +55,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sends."""
+        self._arriving = len(data)
         super().data_received(data)
         if self._head_since is not None and self.parser is not None:
             self._head_bytes += len(data)  # what is in a name or value that has no end yet, too
@@ -66,25 +68,18 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_since = self.loop.time()
 
-    def on_url(self, url: bytes) -> None:
-        """Take a part of the target."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header field."""
-        self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Stop counting."""
+        most = self._limits.max_head_bytes
+        if self._head_bytes + self._arriving > most:  # a part of that may be another request's
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            self._head_bytes = size
+            if size > most:
+                raise ValueError(
+                    "the head is too large"
+                )  # which the parser tells as an error of its own
         self._head_since = None
         super().on_headers_complete()
-
-    def _count(self, length: int) -> None:
-        self._head_bytes += length
-        if self._head_bytes > self._limits.max_head_bytes:
-            raise ValueError("the head is too large")  # which the parser tells as an error of its own
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Say that the request is none, or has too large a head, and close."""

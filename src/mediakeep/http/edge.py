@@ -62,7 +62,7 @@ class Edge:
             status = seen.status or 499  # as nginx counts those who went before there was an answer
             route = scope.get("mediakeep.route", "none")
             self._service.metrics.answered(scope["method"], route, status, seconds, seen.count)
-            if access_logger.isEnabledFor(logging.INFO):
+            if self._service.config.access_log and access_logger.isEnabledFor(logging.INFO):
                 _tell(scope, route, status, seconds, seen)
 
 

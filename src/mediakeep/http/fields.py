@@ -1,8 +1,8 @@
 """Values of header fields: what strangers said, encoded as a header needs it."""
 
 import re
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from datetime import UTC
+from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -63,7 +63,7 @@ def disposition(meta: MediaMeta, kind: str, *, attachment: bool) -> str:
 @lru_cache(maxsize=4096)
 def http_date(seconds: float) -> str:
     """Return a time as an HTTP-date (RFC 9110, section 5.6.7)."""
-    return format_datetime(datetime.fromtimestamp(int(seconds), UTC), usegmt=True)
+    return formatdate(int(seconds), usegmt=True)
 
 
 def parse_date(text: str) -> int | None:

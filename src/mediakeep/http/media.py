@@ -2,10 +2,10 @@
 
 import math
 import time
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from mediakeep.clocks import time_of
 from mediakeep.errors import MediaMissing
 from mediakeep.http.answers import Answer, Headers
 from mediakeep.http.conditions import Validators, precondition
@@ -96,7 +96,7 @@ async def make_link(call: Call) -> Answer:
     query = call.service.keys.sign(call.path["id"], expires, call.body["disposition"], call.grant.holder)
     said = {
         "url": f"{url_of(call, call.ref)}?{query}",
-        "expires_at": datetime.fromtimestamp(expires, UTC),
+        "expires_at": time_of(expires),
     }
     return Answer(201, said, [(b"cache-control", b"no-store")])
 

@@ -1,7 +1,13 @@
 """Numbers for Prometheus. No label ever grows with ids, scopes, names or paths: routes are templates."""
 
+from bisect import bisect_left
+from collections.abc import Iterator
+from itertools import accumulate
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from mediakeep.model import Stats, SweepReport
 
@@ -30,11 +36,8 @@ class Metrics:
     __slots__ = (
         "_failed",
         "_in",
-        "_out",
         "_registry",
         "_requests",
-        "_seconds",
-        "_series",
         "_store",
         "_sweep_failures",
         "_sweep_seconds",
@@ -53,17 +56,8 @@ class Metrics:
             "locations whose last deletion failed (at most 1000)",
             registry=registry,
         )
-        self._requests = Counter(
-            "mediakeep_http_requests", "requests", ("method", "route", "status"), registry=registry
-        )
-        self._seconds = Histogram(
-            "mediakeep_http_request_seconds",
-            "from the head of a request to the end of its answer",
-            ("route",),
-            registry=registry,
-        )
-        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._out = Counter("mediakeep_http_sent_bytes", "bytes of bodies sent", registry=registry)
+        self._requests = Requests()
+        registry.register(self._requests)
         self._in = Counter("mediakeep_http_received_bytes", "bytes of files put", registry=registry)
         self._sweeps = Counter("mediakeep_sweeps", "sweeps of this worker", registry=registry)
         self._sweep_seconds = Histogram(
@@ -78,14 +72,7 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
         """Count a request."""
-        method = method if method in METHODS else "other"
-        found = self._series.get((method, route, status))
-        if found is None:  # to look them up by their labels takes longer than to count
-            found = self._requests.labels(method, route, str(status)), self._seconds.labels(route)
-            self._series[method, route, status] = found
-        found[0].inc()
-        found[1].observe(seconds)
-        self._out.inc(sent)
+        self._requests.count(method, route, status, seconds, sent)
 
     def received(self, size: int) -> None:
         """Count a file that was put."""
@@ -109,3 +96,55 @@ class Metrics:
             gauge.set(getattr(stats, name))
         self._failed.set(len(stats.failed))
         return generate_latest(self._registry)
+
+
+class Requests(Collector):
+    """Counts requests, for one thread: each would take four locks with prometheus-client's own."""
+
+    BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+    """The buckets of a histogram, in seconds: those of prometheus-client."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, int], int] = {}
+        self._times: dict[str, _Times] = {}
+        self._sent = 0
+
+    def count(self, method: str, route: str, status: int, seconds: float, sent: int) -> None:
+        """Count one, which took so many seconds and was answered with so many bytes."""
+        key = method if method in METHODS else "other", route, status
+        self._counts[key] = self._counts.get(key, 0) + 1
+        times = self._times.get(route)
+        if times is None:
+            times = self._times[route] = _Times(len(self.BOUNDS))
+        times.sum += seconds
+        times.buckets[bisect_left(self.BOUNDS, seconds)] += 1
+        self._sent += sent
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families of Prometheus' data model."""
+        counts = CounterMetricFamily(
+            "mediakeep_http_requests", "requests", labels=("method", "route", "status")
+        )
+        for (method, route, status), count in self._counts.items():
+            counts.add_metric((method, route, str(status)), count)
+        yield counts
+        seconds = HistogramMetricFamily(
+            "mediakeep_http_request_seconds",
+            "from the head of a request to the end of its answer",
+            labels=("route",),
+        )
+        names = [*map(str, self.BOUNDS), "+Inf"]
+        for route, times in self._times.items():
+            seconds.add_metric(
+                (route,), list(zip(names, accumulate(times.buckets), strict=True)), times.sum
+            )
+        yield seconds
+        yield CounterMetricFamily("mediakeep_http_sent_bytes", "bytes of bodies sent", self._sent)
+
+
+class _Times:
+    __slots__ = ("buckets", "sum")
+
+    def __init__(self, bounds: int) -> None:
+        self.sum = 0.0
+        self.buckets = [0] * (bounds + 1)

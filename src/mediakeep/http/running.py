@@ -1,5 +1,6 @@
 """The server as a process, or several."""
 
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -94,7 +95,9 @@ def _worker(config: ServerConfig) -> ASGIApp:
     logs.configure(config.log)
     store = _open(config)
     try:
-        return create_app(store, config, closes=True)
+        app = create_app(store, config, closes=True)
+        gc.freeze()  # what is there now stays: no collection needs to look at it again
+        return app
     except BaseException:
         store.close()
         raise

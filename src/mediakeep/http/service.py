@@ -13,7 +13,6 @@ from mediakeep.blobs.local import LocalBlobs
 from mediakeep.catalogs import Registration
 from mediakeep.catalogs.memory import MemoryCatalog
 from mediakeep.catalogs.sqlite import SqliteCatalog
-from mediakeep.errors import UnknownRef
 from mediakeep.http.config import ServerConfig
 from mediakeep.http.feed import Feed
 from mediakeep.http.grants import Grant, Right
@@ -151,20 +150,6 @@ class Call:
         if not self.grant.sees(found.scope):
             raise unknown(self.ref)
         return found
-
-    def find_scope(self) -> str:
-        """Return the scope of the ref that the path names, also of one that has ended; blocks.
-
-        Raises:
-            UnknownRef: nothing is known of it.
-            Problem: it is of a scope that who asks may not see.
-        """
-        try:
-            return self.look_up().scope
-        except UnknownRef as error:
-            if error.scope is None or not self.grant.sees(error.scope):
-                raise unknown(self.ref) from None
-            return error.scope
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body piece by piece.
