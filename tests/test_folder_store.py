@@ -304,6 +304,7 @@ def test_no_verb_on_single_refs_scans_a_table_that_grows(tmp_path, monkeypatch):
         (entry,) = store.entries("s", nested=True, newest=True)
         assert [it.ref for it in store._catalog.expiring(5)] == [entry.ref]
         assert store._catalog.leased(5) == []
+        assert store._catalog.latest() == [("s:1", entry.stored_at)]
         list(store.entries(after=entry)), list(store.entries(after=entry, newest=True))
         store.release_all("s")
         store.sweep()

@@ -874,6 +874,7 @@ def test_no_verb_scans_a_table_that_grows(server, opened, ask, monkeypatch):
     list(catalog.entries("t", nested=True)), list(catalog.refs_at("/m/f"))
     list(catalog.entries(after=catalog.entry(ref), newest=True))
     next(catalog.entries("t", nested=True, newest=True))
+    assert len(catalog.latest()) > 1000
     assert len(catalog.expiring(9)) == len(catalog.leased(9)) == 9
     catalog.release(ref)
     catalog.release_scope("s", refuse_leased=True)

@@ -703,6 +703,16 @@ class CatalogContract:
                 assert set(there) - set(old) <= ended, "none is skipped that lives"
                 assert len(ended) > 12
 
+    def test_each_scope_tells_when_its_newest_ref_came(self) -> None:
+        with self._opened() as (catalog, clock):
+            assert catalog.latest() == []
+            for scope in ("b", "a:1", "a", "b", "a:1"):
+                last = _add(catalog, f"/m/{scope}", scope=scope)
+                clock.advance(10)
+            catalog.release(last)
+            found = {name: at.timestamp() - clock.now for name, at in catalog.latest()}
+            assert found == {"a": -30, "a:1": -40, "b": -20}
+
     def test_what_ends_next_comes_first(self) -> None:
         with self._opened() as (catalog, clock):
             assert catalog.expiring(5) == []

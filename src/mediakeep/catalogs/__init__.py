@@ -12,6 +12,7 @@ import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -432,6 +433,11 @@ class Catalog(ABC):
         those that come behind that place in this order, whether its ref is live or not. To get there
         costs no more than a page, however many come before it.
         """
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        """Return the scopes that have a live ref, each with the time of its newest."""
+        newest = ((name, next(self.entries(name, newest=True), None)) for name in self.scopes())
+        return [(name, it.stored_at) for name, it in newest if it is not None]
 
     def expiring(self, limit: int) -> list[Entry]:
         """Return up to `limit` live refs that have a time to live, those that end next first."""

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from itertools import count, islice
 from typing import NamedTuple
 
@@ -399,6 +400,11 @@ class MemoryCatalog(Catalog):
                         yield self.entry(it.ref)
                 if place is None:
                     break
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        with self._lock:
+            newest = [(name, it.page(None, 1, newest=True)[0]) for name, it in self._scopes.items()]
+            return [(name, time_of(them[0].stored_at)) for name, them in newest]
 
     def expiring(self, limit: int) -> list[Entry]:
         with self._lock:

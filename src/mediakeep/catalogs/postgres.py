@@ -14,6 +14,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any
 
 from mediakeep.catalogs import (
@@ -364,6 +365,9 @@ class PostgresCatalog(Catalog):
         newest: bool = False,
     ) -> Iterator[Entry]:
         return self._reading.entries(scope, self._now(), nested=nested, after=after, newest=newest)
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        return self._reading.latest()
 
     def expiring(self, limit: int) -> list[Entry]:
         return self._reading.expiring(limit, self._now())

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from mediakeep.catalogs import Place, Registration, Why
@@ -11,6 +12,7 @@ from mediakeep.catalogs.postgres_database import Database
 from mediakeep.catalogs.postgres_hosts import SHARED, host_of, name_of
 from mediakeep.catalogs.postgres_schema import LEASED, NOW
 from mediakeep.catalogs.rows import entry_of, meta_and_types, place_of, uuid_of
+from mediakeep.clocks import time_of
 from mediakeep.errors import MediaElsewhere, UnknownRef
 from mediakeep.model import Entry, Position
 
@@ -97,6 +99,14 @@ _SCOPES = """
     )
     SELECT name FROM names WHERE name IS NOT NULL
 """
+# Two seeks per scope, however many refs each of them has.
+_LATEST = _SCOPES.replace(
+    "SELECT name FROM names WHERE",
+    """SELECT name, (
+        SELECT stored_at FROM mediakeep.refs WHERE scope = name
+        ORDER BY scope DESC, stored_at DESC LIMIT 1
+    ) FROM names WHERE""",
+)
 _WAITING = f"""
     SELECT coalesce(l.whole, l.location), l.size, l.owned, l.condemned FROM mediakeep.locations l
     WHERE l.host = %(host)s AND l.condemned > %(after)s AND l.condemned <= %(end)s AND NOT {LEASED}
@@ -198,6 +208,10 @@ class Reading:
                 if len(rows) < PAGE:
                     break
                 place = Spot(rows[-1][1], rows[-1][7], f"media://{rows[-1][0]}")
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        """Return the scopes, each with the time of its newest ref."""
+        return [(name, time_of(at)) for name, at in self._database.rows(_LATEST)]
 
     def expiring(self, limit: int, now: float | None) -> list[Entry]:
         """Return the entries that end next, the first of them first."""

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from mediakeep.catalogs import (
@@ -240,6 +241,10 @@ class SqliteCatalog(Catalog):
         newest: bool = False,
     ) -> Iterator[Entry]:
         return listing.entries(self._file, self._now, scope, nested=nested, after=after, newest=newest)
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        with self._file.read() as db:
+            return listing.latest(db)
 
     def expiring(self, limit: int) -> list[Entry]:
         with self._file.read() as db:

@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from mediakeep.catalogs.listing import Spot, stretches
 from mediakeep.catalogs.rows import bytes_of, entry_of, ref_of
 from mediakeep.catalogs.sqlite_file import SqliteFile
+from mediakeep.clocks import time_of
 from mediakeep.model import Entry, Position
 
 PAGE = 500
@@ -75,6 +77,23 @@ def entries(
             if len(rows) < PAGE:
                 break
             place = Spot(rows[-1][1], rows[-1][7], ref_of(rows[-1][0]))
+
+
+# Two seeks per scope, however many refs each of them has.
+_LATEST = """
+    WITH RECURSIVE names (name) AS (
+        SELECT min(scope) FROM refs
+        UNION ALL
+        SELECT (SELECT min(scope) FROM refs WHERE scope > name) FROM names WHERE name IS NOT NULL
+    )
+    SELECT name, (SELECT max(stored_at) FROM refs WHERE scope = name)
+    FROM names WHERE name IS NOT NULL
+"""
+
+
+def latest(db: sqlite3.Connection) -> list[tuple[str, datetime]]:
+    """Return the scopes, each with the time of its newest ref."""
+    return [(name, time_of(at)) for name, at in db.execute(_LATEST)]
 
 
 def expiring(db: sqlite3.Connection, limit: int, now: dict[str, Any]) -> list[Entry]:
