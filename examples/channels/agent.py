@@ -100,7 +100,7 @@ def name_of(media: Media) -> str:
 class Agent:
     """Answers messages, several at once, each in a scope of its own: `agent:` and the message's.
 
-    For an `async with` block. At its end what was handed over is answered first.
+    For an `async with` block. At its end what is being received is handed over, and answered.
     """
 
     def __init__(self, store: AsyncMediaStore, think: Think = think, *, at_once: int = 4) -> None:
@@ -109,6 +109,9 @@ class Agent:
         self._turns = asyncio.Semaphore(at_once)
         self._queue: asyncio.Queue[tuple[Message, asyncio.Future[None]] | None] = asyncio.Queue()
         self._known: dict[str, None] = {}
+        self._receiving = 0
+        self._idle = asyncio.Event()
+        self._stopped = False
 
     async def __aenter__(self) -> Self:
         # The journal outlives the process: what it has answered is not answered again.
@@ -116,9 +119,12 @@ class Agent:
             if line.what == "released" and line.scope.startswith("agent:"):
                 self._remember(line.scope.removeprefix("agent:"))
         self._worker = asyncio.create_task(self._work())
+        self._idle.set()
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        await self._idle.wait()
+        self._stopped = True
         self._queue.put_nowait(None)
         await self._worker
 
@@ -130,12 +136,18 @@ class Agent:
         """
         first = scope not in self._known
         self._remember(scope)
+        self._receiving += 1
+        self._idle.clear()
         try:
             yield first
         except BaseException:
             if first:
                 self._known.pop(scope, None)
             raise
+        finally:
+            self._receiving -= 1
+            if not self._receiving:
+                self._idle.set()
 
     def _remember(self, scope: str) -> None:
         self._known[scope] = None
@@ -147,7 +159,10 @@ class Agent:
 
         Raises:
             MediaError: a ref has ended already.
+            RuntimeError: the agent has stopped.
         """
+        if self._stopped:
+            raise RuntimeError("the agent has stopped: hand over inside its block")
         taken_over = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((message, taken_over))
         await taken_over

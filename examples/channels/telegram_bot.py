@@ -42,7 +42,7 @@ class TelegramBot:
         async with self._agent.first_time(scope_of("telegram", message.chat_id, message.id)) as first:
             parts = await self._albums.whole(message.media_group_id, message) if first else []
             if parts:
-                await self._take(parts)
+                await self._take(sorted(parts, key=lambda it: it.id))
 
     async def _take(self, parts: list[TelegramMessage]) -> None:
         scope = scope_of("telegram", parts[0].chat_id, parts[0].id)
