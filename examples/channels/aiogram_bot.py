@@ -10,6 +10,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from functools import partial
 
 from agent import Agent, Answer, Message, open_media, scope_of
@@ -17,8 +18,9 @@ from aiogram import Bot, Dispatcher
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import TelegramBadRequest
-from aiogram.types import InputFile, InputMediaPhoto, Sticker
+from aiogram.types import InputFile, Sticker
 from aiogram.types import Message as TelegramMessage
+from aiogram.utils.media_group import MediaGroupBuilder
 from albums import Albums
 
 from mediakeep import Entry, MediaMeta, TooLarge
@@ -93,8 +95,9 @@ class AiogramBot:
                 raise TooLarge(error.message) from error
             raise
         url = bot.session.api.file_url(bot.token, file.file_path)
-        async for chunk in bot.session.stream_content(url, timeout=300):
-            yield chunk
+        async with aclosing(bot.session.stream_content(url, timeout=300)) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
     async def _reply(self, message: TelegramMessage, answer: Answer) -> None:
         """Send the agent's answer as streams; pictures together as an album."""
@@ -104,11 +107,10 @@ class AiogramBot:
             await message.reply(answer.text[:TEXT])
         elif len(files) > 1 and all(is_photo(it) for it in files):
             for first in range(0, len(files), ALBUM):
-                photos = [
-                    InputMediaPhoto(media=KeptFile(self._store, it)) for it in files[first : first + ALBUM]
-                ]
-                photos[0].caption = None if first else caption
-                await message.reply_media_group(photos)
+                album = MediaGroupBuilder(caption=None if first else caption)
+                for it in files[first : first + ALBUM]:
+                    album.add_photo(KeptFile(self._store, it))
+                await message.reply_media_group(album.build())
         else:
             for number, it in enumerate(files):
                 await self._send(message, it, None if number else caption)

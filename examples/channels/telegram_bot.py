@@ -85,7 +85,8 @@ class TelegramBot:
             elif len(files) > 1 and all(is_photo(it) for it in files):
                 for first in range(0, len(files), MediaGroupLimit.MAX_MEDIA_LENGTH):
                     album = files[first : first + MediaGroupLimit.MAX_MEDIA_LENGTH]
-                    photos = [InputMediaPhoto(it.path, filename=it.meta.filename) for it in album]
+                    # In albums the library takes a path for one of the server's own, and sends none.
+                    photos = [InputMediaPhoto(it.path.read_bytes()) for it in album]
                     await message.reply_media_group(photos, caption=None if first else caption)
             else:
                 for number, it in enumerate(files):

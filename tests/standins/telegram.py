@@ -9,6 +9,7 @@ import asyncio
 import json
 import secrets
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,7 +67,8 @@ class Telegram(Standin):
         self.sent: list[Sent] = []
         self.confirmed = 0
         """All updates below this number will not be given again."""
-        self.downloads = 0
+        self.calls: Counter[str] = Counter()
+        """How often each method was called, and `download`."""
         self.held: set[str] = set()
         """Methods that are not answered, until they are taken out again."""
         self.holding = 0
@@ -117,7 +119,8 @@ class Telegram(Standin):
                 raise Refusal(413, "Request Entity Too Large")
             method = request.path_params["method"]
             fields, files = await read_call(request)
-            await self._hold(method)
+            self._count(method)
+            await self._hold(method, request)
             if method.startswith("send") and method != "sendChatAction":
                 result = self._send(method, fields, files)
             else:
@@ -136,15 +139,25 @@ class Telegram(Standin):
             return JSONResponse(body, refusal.code)
         return JSONResponse({"ok": True, "result": result})
 
-    async def _hold(self, method: str) -> None:
+    def _count(self, method: str) -> None:
+        with self.changed:
+            self.calls[method] += 1
+            self.changed.notify_all()
+
+    async def _hold(self, method: str, request: Request) -> None:
         if method in self.held:
             with self.changed:
                 self.holding += 1
                 self.changed.notify_all()
-            while method in self.held and not self.stopping:
-                await asyncio.sleep(0.01)
-            with self.changed:
-                self.holding -= 1
+            try:
+                while method in self.held and not self.stopping:
+                    await asyncio.sleep(0.01)
+                    if await request.is_disconnected():
+                        raise Refusal(499, "the bot has gone")
+            finally:
+                with self.changed:
+                    self.holding -= 1
+                    self.changed.notify_all()
 
     async def _agree(self, _: dict[str, Any]) -> bool:
         return True
@@ -185,8 +198,7 @@ class Telegram(Standin):
         data, _ = self._files.get(request.path_params["path"].partition("/")[0], (None, ""))
         if request.path_params["token"] != TOKEN or not isinstance(data, bytes):
             return JSONResponse({"ok": False, "error_code": 404, "description": "Not Found"}, 404)
-        with self.changed:
-            self.downloads += 1
+        self._count("download")
         return Response(data, media_type="application/octet-stream")
 
     def _send(self, method: str, fields: dict[str, Any], files: "Files") -> Any:
