@@ -49,7 +49,9 @@ def sample(name: str) -> bytes:
 
 def blobs_on_disk(folder: Path) -> list[Path]:
     """Return the files that a folder store keeps."""
-    return [path for path in (folder / "blobs").rglob("*") if path.is_file() and "tmp" not in path.parts]
+    blobs = folder / "blobs"
+    files = [path for path in blobs.rglob("*") if path.is_file()]
+    return [path for path in files if "tmp" not in path.relative_to(blobs).parts]
 
 
 def what_is_left(store: MediaStore, folder: Path) -> tuple[dict[str, int], list[Path]]:
@@ -128,3 +130,20 @@ def packages_of(group: str) -> Path:
                     raise RuntimeError(f"the packages of {group!r} cannot be installed:\n{done.stderr}")
                 made.rename(folder)
     return folder
+
+
+class Gate:
+    """A `think` that tells when it has been given media, and answers when it may."""
+
+    def __init__(self, think: Callable[..., Awaitable[object]]) -> None:
+        self._think = think
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+        self.seen: list[list[tuple[str, bytes]]] = []
+
+    async def __call__(self, text: str, media: list) -> object:
+        self.reached.set()
+        await self.open.wait()
+        # Read only now: whatever ended meanwhile, the lease must have kept the files.
+        self.seen.append([(str(it.meta.content_type), it.path.read_bytes()) for it in media])
+        return await self._think(text, media)

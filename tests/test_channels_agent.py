@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("PIL", reason="needs mediakeep[images]")
 
-from channels import assert_nothing_is_left, play, recipe, sample
+from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, sample
 from mediakeep import MediaMeta, RefReleased, open_store
 from mediakeep.aio import AsyncMediaStore
 
@@ -47,23 +47,17 @@ def opened(folder):
 def test_the_channel_lets_go_while_the_agent_still_thinks(opened, folder):
     async def story():
         async with opened() as store:
-            channel, thinking, may_answer, read = Channel(store), asyncio.Event(), asyncio.Event(), []
-
-            async def slowly(text, media):
-                thinking.set()
-                await may_answer.wait()
-                read.extend(it.path.read_bytes() for it in media)
-                return "seen", [(b"an answer", MediaMeta("a.txt"))]
-
-            async with recipes.Agent(store, slowly) as agent:
+            channel, gate = Channel(store), Gate(recipes.think)
+            async with recipes.Agent(store, gate) as agent:
                 await channel.receive(agent)
-                await thinking.wait()
+                await gate.reached.wait()
                 assert await store.scopes() == [f"agent:{SCOPE}"]
-                assert (await store.stats()).leases == 1
+                assert len(blobs_on_disk(folder)) == (await store.stats()).leases == 1
                 await store.release_all(f"agent:{SCOPE}")  # whatever ends it meanwhile
-                may_answer.set()
-            assert read == [sample("photo.jpg")]
-            assert channel.answers == [("seen", [b"an answer"])]
+                assert len(blobs_on_disk(folder)) == 1
+                gate.open.set()
+            assert gate.seen == [[("image/jpeg", sample("photo.jpg"))]]
+            assert len(channel.answers) == 1
             assert_nothing_is_left(store.sync, folder)
 
     play(story)
@@ -175,6 +169,21 @@ def test_what_was_answered_before_a_restart_is_not_answered_again(opened):
                 assert not first
             async with agent.first_time("test:42:2") as first:
                 assert first
+
+    play(story)
+
+
+def test_what_a_killed_turn_left_ends_with_the_turn_of_the_same_message(opened, folder):
+    async def story():
+        async with opened() as store:
+            for scope in (SCOPE, f"agent:{SCOPE}"):  # refs that nobody got to end
+                await store.put(sample("voice.ogg"), scope=scope)
+        async with opened() as store:
+            channel = Channel(store)
+            async with recipes.Agent(store) as agent:
+                await channel.receive(agent)
+            assert len(channel.answers) == 1
+            assert_nothing_is_left(store.sync, folder)
 
     play(story)
 
