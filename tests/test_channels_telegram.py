@@ -23,14 +23,17 @@ from channels import (
     ROOT,
     assert_nothing_is_left,
     packages_of,
+    play,
+    recipe,
     running,
     sample,
     wait_until,
     wait_until_nothing_is_left,
 )
-from mediakeep import Entry, MediaStore, open_store
+from mediakeep import Entry, MediaMeta, MediaStore, open_store
+from mediakeep.aio import AsyncMediaStore
 from mediakeep.testing import FakeClock
-from standins.telegram import DOWNLOAD_BYTES, TOKEN, Sent, Telegram
+from standins.telegram import DOWNLOAD_BYTES, PHOTO_BYTES, TOKEN, UPLOAD_BYTES, Sent, Telegram
 
 PROGRAMS = {"python-telegram-bot": "telegram_bot", "aiogram": "aiogram_bot"}
 TOO_LARGE = "Sorry, I can take files of up to 20 MB only."
@@ -249,6 +252,56 @@ def test_a_file_that_turns_out_too_large_while_it_comes_is_told_and_leaves_nothi
     (sent,) = bot.ask(document(bytes(20_000_001), bot.telegram, told=False))
     assert sent.says == TOO_LARGE
     bot.wait_until_nothing_is_left()
+
+
+@pytest.fixture
+def in_process(tmp_path) -> Iterator[tuple[Any, Any, Telegram]]:
+    """python-telegram-bot in this process, for what the agent of the recipes never does."""
+    pytest.importorskip("telegram.ext", reason="needs python-telegram-bot")
+    with Telegram() as telegram:
+        yield recipe("agent"), recipe("telegram_bot"), telegram
+
+
+def test_a_picture_that_is_too_large_for_a_photo_is_sent_as_a_document(in_process, tmp_path):
+    agent, bot, telegram = in_process
+    large = sample("diagram.png") + bytes(10_000_000)
+
+    async def draw(text, media):
+        return "a poster", [(large, MediaMeta("poster.png"))]
+
+    async def story():
+        async with AsyncMediaStore(open_store(tmp_path / "store", fsync=False)) as store:
+            async with bot.polling(agent.Agent(store, draw), TOKEN, telegram.url):
+                telegram.give({"text": "a poster, please"})
+                await telegram.until(lambda: telegram.sent)
+            assert_nothing_is_left(store.sync, tmp_path / "store")
+
+    play(story)
+    (sent,) = telegram.sent
+    assert (sent.method, sent.files) == ("sendDocument", [("poster.png", large)])
+
+
+def test_the_stand_in_refuses_what_telegram_refuses(in_process):
+    from telegram import Bot as Client
+    from telegram.error import BadRequest, NetworkError
+
+    *_, telegram = in_process
+
+    async def story():
+        async with Client(TOKEN, f"{telegram.url}/bot", f"{telegram.url}/file/bot") as client:
+            with pytest.raises(BadRequest, match="10485761 bytes is too big for a photo"):
+                await client.send_photo(42, bytes(PHOTO_BYTES + 1))
+            with pytest.raises(NetworkError, match="Request Entity Too Large"):
+                await client.send_document(42, bytes(UPLOAD_BYTES + 1), write_timeout=60)
+            with pytest.raises(BadRequest, match="File is too big"):
+                await client.get_file(telegram.file(DOWNLOAD_BYTES + 1, "x")["file_id"])
+            with pytest.raises(BadRequest, match="nvalid file_id"):
+                await client.get_file("a file of another bot")
+            at_most = telegram.file(DOWNLOAD_BYTES, "x")
+            assert (await client.get_file(at_most["file_id"])).file_size == DOWNLOAD_BYTES
+
+    play(story)
+    assert not telegram.sent
 
 
 # -- what comes twice, and what dies

@@ -116,6 +116,8 @@ class Telegram(Standin):
             if request.path_params["token"] != TOKEN:
                 raise Refusal(401, "Unauthorized")
             if int(request.headers.get("content-length", 0)) > UPLOAD_BYTES:
+                async for _ in request.stream():  # a client that still sends would not hear the answer
+                    pass
                 raise Refusal(413, "Request Entity Too Large")
             method = request.path_params["method"]
             fields, files = await read_call(request)
