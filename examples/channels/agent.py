@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from mediakeep import Limits, Media, MediaCleanerConfig, MediaError, MediaMeta, open_store
+from mediakeep import Limits, Media, MediaCleanerConfig, MediaMeta, open_store
 from mediakeep.aio import AsyncMediaScope, AsyncMediaStore
 from mediakeep.images import UnusableImage, thumbnail
 
@@ -39,7 +39,7 @@ Think = Callable[[str, Sequence[Media]], Awaitable[tuple[str, Sequence[Made]]]]
 
 
 def open_media(max_file_bytes: int) -> AsyncMediaStore:
-    """Open the bot's store: a folder, or whatever `MEDIA_STORE` names, that outlives the bot."""
+    """Open the bot's store, a folder that outlives the bot: ./media, or what `MEDIA_STORE` names."""
     where = os.environ.get("MEDIA_STORE", "./media")
     cleaner = MediaCleanerConfig(max_age=2 * TTL, interval=timedelta(minutes=1))
     limits = Limits(max_file_bytes=max_file_bytes)
@@ -171,35 +171,39 @@ class Agent:
         async with asyncio.TaskGroup() as turns:
             while (item := await self._queue.get()) is not None:
                 message, taken_over = item
-                scope = f"agent:{message.scope}"
                 try:
-                    refs = [await self.store.share(ref, scope) for ref in message.refs]
-                except MediaError as error:
-                    await self.store.release_all(scope)
+                    refs = await self._share(message)
+                except Exception as error:  # the channel hears of it, and the agent goes on
                     if not taken_over.done():
                         taken_over.set_exception(error)
                 else:
                     if not taken_over.done():
                         taken_over.set_result(None)
-                    turns.create_task(self._turn(message, scope, refs))
+                    turns.create_task(self._turn(message, refs))
 
-    async def _turn(self, message: Message, scope: str, refs: list[str]) -> None:
-        async with self._turns, self.store.scope(scope) as turn:
-            try:
-                answer = await self._answer(turn, message.text, refs)
-            except Exception:
-                logger.exception("%s: the agent failed", message.scope)
-                answer = Answer("Sorry, something went wrong here.")
-            try:
-                await message.reply(answer)
-            except Exception:
-                logger.exception("%s: the answer could not be sent", message.scope)
+    async def _share(self, message: Message) -> list[str]:
+        try:
+            return [await self.store.share(ref, f"agent:{message.scope}") for ref in message.refs]
+        except BaseException:
+            await self.store.release_all(f"agent:{message.scope}")
+            raise
 
-    async def _answer(self, turn: AsyncMediaScope, text: str, refs: list[str]) -> Answer:
-        async with AsyncExitStack() as leases:
-            media = [await leases.enter_async_context(self.store.lease(ref)) for ref in refs]
-            says, made = await self._think(text, media)
-        return Answer(says, [await turn.put(source, meta) for source, meta in made])
+    async def _turn(self, message: Message, refs: list[str]) -> None:
+        try:
+            async with self._turns, self.store.scope(f"agent:{message.scope}") as turn:
+                await message.reply(await self._answer(turn, message, refs))
+        except Exception:
+            logger.exception("%s: the answer could not be sent", message.scope)
+
+    async def _answer(self, turn: AsyncMediaScope, message: Message, refs: list[str]) -> Answer:
+        try:
+            async with AsyncExitStack() as leases:
+                media = [await leases.enter_async_context(self.store.lease(ref)) for ref in refs]
+                says, made = await self._think(message.text, media)
+            return Answer(says, [await turn.put(source, meta) for source, meta in made])
+        except Exception:
+            logger.exception("%s: the agent failed", message.scope)
+            return Answer("Sorry, something went wrong here.")
 
 
 async def until_stopped() -> None:

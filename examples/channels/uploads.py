@@ -69,19 +69,24 @@ class WebChat:
             reply = partial(self._reply, scope, answered)
             await self._agent.hand_over(Message(scope, str(form.get("text", "")), refs, reply))
             self._answers[scope] = answered
-            asyncio.get_running_loop().call_later(
-                FETCH_WITHIN.total_seconds(), self._answers.pop, scope, None
-            )
 
     async def _reply(self, scope: str, answered: asyncio.Future, answer: Answer) -> None:
         """Share the files of an answer into a scope where they wait to be fetched."""
-        files = []
-        for ref in answer.refs:
-            waiting = await self._store.share(ref, f"{scope}:answer", ttl=FETCH_WITHIN)
-            meta = (await self._store.entry(waiting)).meta
-            path = f"/files/{waiting.removeprefix('media://')}"
-            files.append({"path": path, "filename": meta.filename, "type": meta.content_type})
-        answered.set_result({"text": answer.text, "files": files})
+        try:
+            files = [await self._keep(ref, f"{scope}:answer") for ref in answer.refs]
+            answered.set_result({"text": answer.text, "files": files})
+        except BaseException:
+            answered.set_exception(HTTPException(500, "the answer could not be kept"))
+            raise
+        finally:
+            forget = partial(self._answers.pop, scope, None)
+            asyncio.get_running_loop().call_later(FETCH_WITHIN.total_seconds(), forget)
+
+    async def _keep(self, ref: str, scope: str) -> dict[str, str]:
+        waiting = await self._store.share(ref, scope, ttl=FETCH_WITHIN)
+        meta = (await self._store.entry(waiting)).meta
+        path = f"/files/{waiting.removeprefix('media://')}"
+        return {"path": path, "filename": meta.filename, "type": meta.content_type}
 
     async def fetch(self, request: Request) -> Response:
         """Send a file of an answer as a stream. When all of it has gone out it ends."""
