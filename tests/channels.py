@@ -1,15 +1,12 @@
 """What the tests of the channel recipes share: the recipes themselves, and what must hold of a store."""
 
 import asyncio
-import fcntl
-import hashlib
 import importlib
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,24 +108,9 @@ def running(
 
 
 def packages_of(group: str) -> Path:
-    """Return a folder with the packages of a dependency group that cannot live beside the others.
-
-    It is made once, by pip, beside the environment that the tests run in.
-    """
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"][group]
-    mark = hashlib.sha256(repr(wanted).encode()).hexdigest()[:8]
-    folder = Path(sys.prefix) / "share" / f"mediakeep-{group}-{mark}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.is_dir():
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                made = Path(scratch) / "packages"
-                command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(made)]
-                done = subprocess.run([*command, *wanted], capture_output=True, text=True)
-                if done.returncode:
-                    raise RuntimeError(f"the packages of {group!r} cannot be installed:\n{done.stderr}")
-                made.rename(folder)
+    """Return a folder with the packages of a dependency group that cannot live beside the others."""
+    folder = Path(sys.prefix) / "apart" / group
+    assert folder.is_dir(), f"{group} is not installed: `make test` does that"
     return folder
 
 
