@@ -8,11 +8,11 @@ redirect to a page for people, with status 200.
 import asyncio
 import itertools
 import json
+import re
 import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import ClientSession, WSMsgType, web
 from aiohttp.test_utils import TestServer
@@ -30,7 +30,7 @@ class Sent:
     channel: str
     thread: str | None
     text: str
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: list[tuple[str, bytes]] = field(default_factory=list)
 
 
 class Slack:
@@ -39,6 +39,10 @@ class Slack:
     def __init__(self) -> None:
         self.sent: asyncio.Queue[Sent] = asyncio.Queue()
         self.connected = asyncio.Event()
+        self.events_url = ""
+        """Where the bot serves, if it does."""
+        self.token = BOT_TOKEN
+        """Who may have files."""
         self.fetched: list[str] = []
         self.acknowledged: asyncio.Queue[str] = asyncio.Queue()
         self.files: dict[str, tuple[str, bytes, dict[str, Any]]] = {}
@@ -76,7 +80,7 @@ class Slack:
     def file(self, data: bytes, name: str, mimetype: str, **more: Any) -> dict[str, Any]:
         """Upload a file; return what a message says of it."""
         number = f"F{next(self._numbers)}"
-        path = f"{TEAM}-{number}/{quote(name, safe='')}"
+        path = f"{TEAM}-{number}/{re.sub(r'[^a-z0-9._-]', '_', name.lower())[-100:]}"
         url = f"{self.url}/files-pri/{path}"
         told = {
             "id": number,
@@ -134,11 +138,9 @@ class Slack:
         )
         return envelope
 
-    @staticmethod
-    async def post(
-        url: str, event: dict[str, Any], *, retry: int = 0, secret: str = SIGNING_SECRET
-    ) -> int:
+    async def post(self, event: dict[str, Any], *, retry: int = 0, secret: str = SIGNING_SECRET) -> int:
         """Deliver it over HTTP, signed; return the status of the answer."""
+        url = self.events_url
         body = json.dumps(event)
         stamp = str(int(time.time()))
         headers = {
@@ -202,6 +204,8 @@ class Slack:
     async def _upload(self, request: web.Request) -> web.Response:
         if "Authorization" in request.headers:
             return web.Response(status=400, text="the URL is the credential")
+        if request.content_length is None:
+            return web.Response(status=411, text="length required")
         number = request.match_info["file"]
         data = await request.read()
         if len(data) != self._uploads[number][1]:
@@ -218,7 +222,7 @@ class Slack:
                 given["channel_id"],
                 given.get("thread_ts"),
                 given.get("initial_comment", ""),
-                {self._uploads[file["id"]][0]: self._uploaded.pop(file["id"]) for file in files},
+                [(self._uploads[file["id"]][0], self._uploaded.pop(file["id"])) for file in files],
             )
         )
         return {"ok": True, "files": [{"id": file["id"]} for file in files]}
@@ -237,7 +241,7 @@ class Slack:
         return socket
 
     async def _download(self, request: web.Request) -> web.Response:
-        if request.headers.get("Authorization") != f"Bearer {BOT_TOKEN}":
+        if request.headers.get("Authorization") != f"Bearer {self.token}":
             raise web.HTTPFound("/signin")
         path = request.raw_path.removeprefix("/files-pri/")
         for where, data, told in self.files.values():
