@@ -248,7 +248,7 @@ def test_bots_are_not_answered(started):
 
 def test_a_file_that_cannot_be_fetched_leaves_nothing(started):
     async def story():
-        async with started() as (platform, store):
+        async with started() as (platform, _):
             gone = platform.upload(PDF, "invoice.pdf", "application/pdf")
             gone["url"] = gone["url"].replace("hm=", "hm=0")
             good = platform.upload(JPEG, "lake.jpg", "image/jpeg")

@@ -39,7 +39,9 @@ def started(tmp_path):
             app = AsyncApp(client=client, signing_secret=SIGNING_SECRET)
             mind = agent.Agent(store, think)
             bot.SlackBot(mind, app, platform.url)
-            receiving = bot.serving(mind, app, 0) if http else bot.connected(mind, app, APP_TOKEN)
+            receiving = bot.connected(mind, app, APP_TOKEN)
+            if http:
+                receiving = bot.serving(mind, app, 0, "127.0.0.1")
             async with receiving as port:
                 platform.events_url = f"http://127.0.0.1:{port}/slack/events"
                 if not http:

@@ -3,10 +3,10 @@
     pip install "mediakeep[aio,download,images]" "slack-bolt>=1.22" aiohttp
     SLACK_BOT_TOKEN=xoxb-… SLACK_APP_TOKEN=xapp-… python slack_bot.py
 
-This is Socket Mode. With SLACK_SIGNING_SECRET instead of SLACK_APP_TOKEN it serves /slack/events on PORT
-(3000). The app needs the scopes chat:write, files:read and files:write, the `…:history` of where it shall
-listen, and the events `message.…` of these. `agent.py` is beside this file, and `MEDIA_STORE` names
-another store than ./media. SLACK_API_URL and SLACK_FILES_URL name other servers, as of GovSlack.
+This is Socket Mode. With SLACK_SIGNING_SECRET in place of SLACK_APP_TOKEN it serves /slack/events on
+PORT (3000). The app needs the scopes chat:write, files:read, files:write and the `…:history` of where
+it shall listen, and the events `message.…` of these. `agent.py` is beside this file. `MEDIA_STORE` names
+another store than ./media, SLACK_API_URL and SLACK_FILES_URL other servers, such as GovSlack's.
 """
 
 import asyncio
@@ -144,13 +144,13 @@ async def connected(agent: Agent, app: AsyncApp, app_token: str) -> AsyncIterato
 
 
 @asynccontextmanager
-async def serving(agent: Agent, app: AsyncApp, port: int) -> AsyncIterator[int]:
+async def serving(agent: Agent, app: AsyncApp, port: int, host: str | None = None) -> AsyncIterator[int]:
     """Receive over HTTP for a block, as `connected` does; gives the port."""
     async with agent:
         runner = web.AppRunner(app.web_app())
         await runner.setup()
         try:
-            await web.TCPSite(runner, port=port).start()
+            await web.TCPSite(runner, host, port).start()
             yield runner.addresses[0][1]
         finally:
             await runner.cleanup()

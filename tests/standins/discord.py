@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
@@ -62,7 +62,7 @@ class Discord:
         )
         self._server = TestServer(app)
 
-    async def __aenter__(self) -> "Discord":
+    async def __aenter__(self) -> Self:
         await self._server.start_server()
         return self
 

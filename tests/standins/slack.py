@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import ClientSession, WSMsgType, web
 from aiohttp.test_utils import TestServer
@@ -64,7 +64,7 @@ class Slack:
         )
         self._server = TestServer(app)
 
-    async def __aenter__(self) -> "Slack":
+    async def __aenter__(self) -> Self:
         await self._server.start_server()
         return self
 
