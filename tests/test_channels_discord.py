@@ -239,7 +239,7 @@ def test_a_message_that_comes_again_is_one_turn(started):
 def test_bots_are_not_answered(started):
     async def story():
         async with started() as (platform, _):
-            await platform.say("I am a bot", author=BOT)
+            await platform.say("I am a bot", author=BOT | {"id": "101"})
             await platform.say("I am not")
             assert "I am not" in (await platform.sent.get()).content
 

@@ -19,7 +19,7 @@ import aiohttp
 import discord
 from agent import Agent, Answer, Message, open_media, scope_of, until_stopped
 
-from mediakeep import Media, MediaMeta, TooLarge
+from mediakeep import Media, MediaError, MediaMeta, TooLarge
 from mediakeep.aio import AsyncMediaScope
 
 logger = logging.getLogger("discord_bot")
@@ -44,7 +44,7 @@ class DiscordBot(discord.Client):
 
     async def on_message(self, message: discord.Message) -> None:
         """Take a message: its scope ends when the agent has taken over."""
-        if message.author.bot:
+        if message.author.bot or message.is_system():
             return
         scope = scope_of("discord", message.channel.id, message.id)
         async with self._agent.first_time(scope) as first:
@@ -60,9 +60,9 @@ class DiscordBot(discord.Client):
                 continue
             except TooLarge:
                 reason = f"is too large: I take up to {TAKES >> 20} MiB"
-            except (aiohttp.ClientError, TimeoutError):
+            except (aiohttp.ClientError, TimeoutError, MediaError):
                 logger.exception("%s: %r", turn.name, meta.filename)
-                reason = "could not be fetched from Discord"
+                reason = "could not be taken"
             name = discord.utils.escape_markdown(meta.filename[:100])
             await message.reply(f"Sorry, {name} {reason}.")
         if refs or message.content:

@@ -25,7 +25,7 @@ from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from mediakeep import Entry, MediaMeta, TooLarge
+from mediakeep import Entry, MediaError, MediaMeta, TooLarge
 from mediakeep.intake import DownloadError, download
 
 logger = logging.getLogger("slack_bot")
@@ -67,9 +67,9 @@ class SlackBot:
                     continue
                 except TooLarge:
                     reason = f"it is too large: I take up to {TAKES >> 20} MiB"
-                except DownloadError as error:
+                except MediaError as error:
                     logger.warning("%s: %s", scope, error)
-                    reason = "Slack does not give it to me"
+                    reason = "I cannot get it"
                 await reply(Answer(f"Sorry, I cannot take {file.get('name') or 'a file'}: {reason}."))
             text = html.unescape(event.get("text", ""))
             if refs or text:
@@ -85,7 +85,7 @@ class SlackBot:
         if file.get("file_access") == "check_file_info":  # shared by another workspace
             file = (await self._client.files_info(file=file["id"]))["file"]
         url = file.get("url_private_download") or file.get("url_private") or ""
-        if file.get("is_external") or not url.startswith(f"{self._files_url}/"):
+        if not url.startswith(f"{self._files_url}/"):
             raise DownloadError(f"{file['id']} lies elsewhere, or is gone: {file.get('mode')}")
         if file.get("size", 0) > TAKES:
             raise TooLarge(f"{file['id']} has {file['size']} bytes")
