@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import warnings
 from contextlib import asynccontextmanager
 
@@ -38,10 +40,7 @@ def started(tmp_path, monkeypatch):
             Discord(**options) as platform,
             AsyncMediaStore(open_store(folder, limits=limits, fsync=False)) as store,
         ):
-            # discord.py has no setting for where Discord is.
-            monkeypatch.setattr(Route, "BASE", platform.api)
-            monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(platform.gateway))
-            monkeypatch.setattr(discord.asset.Asset, "BASE", platform.cdn)
+            lead(monkeypatch, platform)
             async with bot.connected(agent.Agent(store, think), TOKEN):
                 await platform.ready.wait()
                 try:
@@ -53,6 +52,13 @@ def started(tmp_path, monkeypatch):
             assert platform.credentials_at_cdn == []
 
     return started
+
+
+def lead(monkeypatch, platform):
+    """Lead discord.py to a stand-in: it has no setting for where Discord is."""
+    monkeypatch.setattr(Route, "BASE", platform.api)
+    monkeypatch.setattr(DiscordWebSocket, "DEFAULT_GATEWAY", yarl.URL(platform.gateway))
+    monkeypatch.setattr(discord.asset.Asset, "BASE", platform.cdn)
 
 
 def metas(store, scope):
@@ -287,5 +293,36 @@ def test_what_was_taken_over_is_answered_before_the_bot_stops(started):
             await platform.say("", platform.upload(PDF, "invoice.pdf", "application/pdf"))
             await gate.reached.wait()
         assert "invoice.pdf" in platform.sent.get_nowait().content
+
+    play(story)
+
+
+def test_the_program_answers_and_leaves_nothing_when_it_is_told_to_stop(tmp_path, monkeypatch):
+    folder = tmp_path / "store"
+    monkeypatch.setenv("MEDIA_STORE", str(folder))
+    monkeypatch.setenv("DISCORD_TOKEN", TOKEN)
+
+    async def story():
+        async with Discord() as platform, asyncio.TaskGroup() as tasks:
+            lead(monkeypatch, platform)
+            tasks.create_task(bot.main())
+            await platform.ready.wait()
+            await platform.say("", platform.upload(PDF, "invoice.pdf", "application/pdf"))
+            assert "invoice.pdf" in (await platform.sent.get()).content
+            os.kill(os.getpid(), signal.SIGTERM)
+        with open_store(folder) as store:
+            assert_nothing_is_left(store, folder)
+
+    play(story)
+
+
+def test_a_token_that_is_none_is_said(tmp_path, monkeypatch):
+    async def story():
+        async with Discord() as platform, AsyncMediaStore(open_store(tmp_path / "store")) as store:
+            lead(monkeypatch, platform)
+            with pytest.raises(ExceptionGroup) as failed:
+                async with bot.connected(agent.Agent(store), "wrong"):
+                    await asyncio.Event().wait()
+            assert failed.group_contains(discord.LoginFailure)
 
     play(story)

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 from nio import AsyncClient, AsyncClientConfig, RoomEncryptedMedia, RoomMessageNotice
 from nio.crypto import decrypt_attachment
 
-from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, sample
+from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, running, sample
 from mediakeep import Limits, MediaMeta, open_store
 from mediakeep.aio import AsyncMediaStore
 from standins.matrix import ALICES_TOKEN, ROOM, SECRET_ROOM, SERVER, TOKEN, USERS, Matrix
@@ -364,6 +364,26 @@ def test_what_other_servers_make_of_an_event_does_no_harm(started):
     play(story)
 
 
+def test_a_correction_is_not_answered(started):
+    async def story():
+        async with started() as (platform, _):
+            await platform.send({"msgtype": "m.text", "body": "* hi", "m.new_content": {"body": "hi"}})
+            await platform.send({"msgtype": "m.text", "body": "other"})
+            assert "other" in (await platform.sent.get()).content["body"]
+
+    play(story)
+
+
+def test_a_token_that_is_none_is_said(tmp_path):
+    async def story():
+        async with Matrix() as platform, AsyncMediaStore(open_store(tmp_path / "store")) as store:
+            with pytest.raises(bot.MatrixRefusal, match="Missing access token"):
+                async with bot.connected(agent.Agent(store), platform.url, "wrong", tmp_path / "keys"):
+                    pass
+
+    play(story)
+
+
 def test_a_file_that_is_gone_is_told_of(started):
     async def story():
         async with started() as (platform, _):
@@ -417,5 +437,28 @@ def test_what_was_taken_over_is_answered_before_the_bot_stops(started):
             await platform.send(file(platform.upload(PDF)))
             await gate.reached.wait()
         assert "invoice.pdf" in platform.sent.get_nowait().content["body"]
+
+    play(story)
+
+
+def test_the_program_answers_and_leaves_nothing_when_it_is_told_to_stop(tmp_path):
+    folder = tmp_path / "store"
+
+    async def story():
+        async with Matrix() as platform:
+            environment = {
+                "MATRIX_HOMESERVER": platform.url,
+                "MATRIX_TOKEN": TOKEN,
+                "MATRIX_KEYS": str(tmp_path / "keys"),
+                "MEDIA_STORE": str(folder),
+            }
+            with running("matrix_bot", **environment) as process:
+                await platform.syncing.wait()
+                await platform.send(file(platform.upload(PDF)))
+                assert "invoice.pdf" in (await platform.sent.get()).content["body"]
+                process.terminate()
+                assert await asyncio.to_thread(process.wait) == 0
+        with open_store(folder) as store:
+            assert_nothing_is_left(store, folder)
 
     play(story)

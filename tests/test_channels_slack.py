@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, sample
+from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, running, sample
 from mediakeep import Limits, MediaMeta, open_store
 from mediakeep.aio import AsyncMediaStore
 from standins.slack import APP_TOKEN, BOT_TOKEN, CHANNEL, SIGNING_SECRET, Slack
@@ -300,5 +300,30 @@ def test_what_was_taken_over_is_answered_before_the_bot_stops(started):
             await platform.deliver(platform.event("", platform.file(PDF, "a.pdf", "application/pdf")))
             await gate.reached.wait()
         assert "a.pdf" in platform.sent.get_nowait().text
+
+    play(story)
+
+
+def test_the_program_answers_and_leaves_nothing_when_it_is_told_to_stop(tmp_path):
+    folder = tmp_path / "store"
+
+    async def story():
+        async with Slack() as platform:
+            environment = {
+                "SLACK_API_URL": f"{platform.url}/api/",
+                "SLACK_FILES_URL": platform.url,
+                "SLACK_BOT_TOKEN": BOT_TOKEN,
+                "SLACK_APP_TOKEN": APP_TOKEN,
+                "MEDIA_STORE": str(folder),
+            }
+            with running("slack_bot", **environment) as process:
+                await platform.connected.wait()
+                file = platform.file(PDF, "invoice.pdf", "application/pdf")
+                await platform.deliver(platform.event("", file))
+                assert "invoice.pdf" in (await platform.sent.get()).text
+                process.terminate()
+                assert await asyncio.to_thread(process.wait) == 0
+        with open_store(folder) as store:
+            assert_nothing_is_left(store, folder)
 
     play(story)

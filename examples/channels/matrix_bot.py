@@ -36,7 +36,7 @@ from nio.api import MATRIX_MEDIA_API_PATH
 from nio.crypto import decrypt_attachment
 from nio.exceptions import EncryptionError
 
-from mediakeep import Entry, MediaMeta, TooLarge
+from mediakeep import Entry, MediaError, MediaMeta, TooLarge
 from mediakeep.aio import AsyncMediaScope
 
 logger = logging.getLogger("matrix_bot")
@@ -66,6 +66,8 @@ class MatrixBot:
         """
         if event.sender == self._client.user_id:
             return
+        if "m.new_content" in event.source["content"]:  # somebody corrects what was taken already
+            return
         scope = scope_of("matrix", room.room_id, event.event_id)
         try:
             async with self._agent.first_time(scope) as first:
@@ -87,7 +89,7 @@ class MatrixBot:
                 except TooLarge:
                     await reply(Answer(f"Sorry, this is too large: I take up to {TAKES >> 20} MiB."))
                     return
-                except (ClientError, TimeoutError, EncryptionError, ValueError) as error:
+                except (ClientError, TimeoutError, EncryptionError, MediaError, ValueError) as error:
                     logger.warning("%s: %s", scope, error)
                     await reply(Answer("Sorry, I cannot get this file."))
                     return
@@ -109,7 +111,7 @@ class MatrixBot:
             raise ValueError(f"no address of a file: {content.get('url')!r}")
         path = f"{MATRIX_MEDIA_API_PATH}/download/{address[1]}/{address[2]}"
         token = {"Authorization": f"Bearer {self._client.access_token}"}
-        async with await self._client.send("GET", path, headers=token) as response:
+        async with await self._client.send("GET", path, headers=token, timeout=300) as response:
             response.raise_for_status()
             if not encrypted:
                 return await turn.put(response.content, meta)
@@ -199,9 +201,9 @@ async def connected(agent: Agent, homeserver: str, token: str, keys: Path) -> As
     try:
         me = checked(await client.whoami())
         client.restore_login(me.user_id, me.device_id, token)
-        upload_limit = (await client.content_repository_config()).upload_size or TAKES
+        upload_limit = checked(await client.content_repository_config()).upload_size or TAKES
         bot = MatrixBot(agent, client, upload_limit)
-        async with asyncio.TaskGroup() as tasks, agent:
+        async with agent, asyncio.TaskGroup() as tasks:
             if not client.loaded_sync_token:  # what was said before it came is not for this bot
                 await client.sync(full_state=True)
 
