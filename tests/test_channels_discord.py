@@ -25,6 +25,9 @@ from standins.discord import BOT, CHANNEL, TOKEN, VOICE_MESSAGE, Discord
 agent = recipe("agent")
 bot = recipe("discord_bot")
 
+# discord.py's own, from Python 3.13 on.
+pytestmark = pytest.mark.filterwarnings("ignore:'count' is passed as positional:DeprecationWarning")
+
 JPEG, OGG, PDF = (sample(it) for it in ("photo.jpg", "voice.ogg", "invoice.pdf"))
 
 
