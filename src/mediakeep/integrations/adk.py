@@ -33,6 +33,8 @@ except ImportError as error:
         'mediakeep.integrations.adk needs google-adk: pip install "mediakeep[adk]"'
     ) from error
 
+__all__ = ["AdkArtifacts"]
+
 FRAMEWORK = "adk"
 """The first level of all scopes of artifacts, and the source that these have."""
 

@@ -28,6 +28,8 @@ except ImportError as error:
 
 logger = logging.getLogger("mediakeep.integrations.agno")
 
+__all__ = ["AgnoMedia", "AsyncAgnoMedia", "scope_of_upload", "session_scope"]
+
 FRAMEWORK = "agno"
 """The source that media of these adapters have; what agno says of them stands behind it."""
 

@@ -32,6 +32,8 @@ except ImportError as error:
         'mediakeep.integrations.langgraph needs langgraph: pip install "mediakeep[langchain]"'
     ) from error
 
+__all__ = ["MediaCheckpointer", "thread_scope"]
+
 FRAMEWORK = "langgraph"
 """The first level of the scopes of threads, and the source that media out of checkpoints have."""
 

@@ -45,6 +45,8 @@ except ImportError as error:
         'pip install "mediakeep[pydantic-ai]"'
     ) from error
 
+__all__ = ["HarnessMedia", "KeepMedia", "externalize_history", "inline_history"]
+
 T = TypeVar("T")
 
 FRAMEWORK = "pydantic-ai"
