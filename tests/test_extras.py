@@ -1,0 +1,93 @@
+"""What is missing is named with its extra, and the core needs nothing: also when it is installed."""
+
+import subprocess
+import sys
+import tomllib
+import venv
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+SMOKE = ROOT / "tests" / "smoke"
+PATIENCE = 240
+
+sys.path.insert(0, str(SMOKE))
+from hints import EXTRAS, PROBES, SILENT  # noqa: E402
+
+sys.path.remove(str(SMOKE))
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def run(*command: object) -> subprocess.CompletedProcess[str]:
+    words = [str(it) for it in command]
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+
+
+def smoke(python: object, *what: str) -> None:
+    # Isolated, so that only what is installed there can be imported.
+    isolated = [] if python == sys.executable else ["-I"]
+    done = run(python, *isolated, SMOKE, *what)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 of 0" not in done.stdout.replace(":", ""), "nothing was looked at"
+
+
+@pytest.mark.parametrize("extra", sorted({it.extra for it in PROBES}))
+def test_each_package_that_is_missing_is_named_with_its_extra(extra):
+    smoke(sys.executable, "without", extra)
+
+
+def test_each_package_of_each_extra_is_probed():
+    probed = {(it.extra, module) for it in PROBES for module in it.modules}
+    assert probed | SILENT == {
+        (extra, module) for extra, modules in EXTRAS.items() for module in modules
+    }
+    assert not probed & SILENT
+
+
+@pytest.mark.parametrize("extra", sorted(set(PROJECT["optional-dependencies"]) - {"all"}))
+def test_the_packages_of_an_extra_are_those_that_its_probes_know(extra):
+    """Whoever adds a package to an extra says here what is said without it."""
+    wanted = {canonicalize_name(Requirement(it).name) for it in PROJECT["optional-dependencies"][extra]}
+    homes = packages_distributions()
+    given = {
+        canonicalize_name(name) for module in EXTRAS[extra] for name in homes[module.partition(".")[0]]
+    }
+    assert wanted <= given, f"no probe knows what {wanted - given} brings"
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    """Return the Python of an environment with mediakeep from its wheel, and nothing else."""
+    folder = tmp_path_factory.mktemp("core")
+    built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist")
+    wheels = list((folder / "dist").glob("*.whl"))
+    assert len(wheels) == 1, built.stdout + built.stderr
+    venv.create(folder / "venv", with_pip=False, symlinks=True)
+    python = folder / "venv" / "bin" / "python"
+    options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
+    done = run(sys.executable, "-m", "pip", "--python", python, "install", *options, wheels[0])
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+def test_the_core_works_when_it_is_installed_alone(core):
+    smoke(core, "works", "core")
+
+
+def test_every_public_module_of_the_core_alone_can_be_imported_or_names_its_extra(core):
+    smoke(core, "modules")
+
+
+def test_the_core_alone_names_the_extra_of_all_else(core):
+    smoke(core, "hints")
+
+
+def test_the_command_without_its_extra_says_what_to_install_in_one_line(core):
+    done = run(core.with_name("mediakeep"), "--version")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == 'mediakeep: the command line needs click: pip install "mediakeep[cli]"\n'
