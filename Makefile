@@ -1,5 +1,6 @@
 # Every target sets up what it needs, into .venv, and does so once: see tools/setup.sh.
-# PYTHON=… names the Python to make .venv with; TESTS=… the tests that `test-all` runs, all by default.
+# PYTHON=… names the Python to make .venv with; TESTS=… the tests that `test-all` runs,
+# EXTRAS=… the extras that `release-check` installs, all by default.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +49,9 @@ bench: $(READY)bench ## measure against peers and write docs/benchmarks.md (some
 
 docs: $(READY)docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+release-check: $(READY)release ## build into dist/, and check it in fresh environments, each extra alone (some minutes)
+	$(BIN)/python tools/release_check.py $(EXTRAS)
 
 clean: ## remove all that these targets have made, .venv too
 	rm -rf .venv .venv-3.* site dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -16,9 +17,12 @@ SMOKE = ROOT / "tests" / "smoke"
 PATIENCE = 240
 
 sys.path.insert(0, str(SMOKE))
+sys.path.insert(0, str(ROOT / "tools"))
 from hints import EXTRAS, PROBES, SILENT  # noqa: E402
+from release_contents import faults_of_version, faults_of_wheel  # noqa: E402
 
 sys.path.remove(str(SMOKE))
+sys.path.remove(str(ROOT / "tools"))
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -61,16 +65,22 @@ def test_the_packages_of_an_extra_are_those_that_its_probes_know(extra):
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory):
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+    wheels = list(folder.glob("*.whl"))
+    assert len(wheels) == 1, built.stdout + built.stderr
+    return wheels[0]
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory, wheel):
     """Return the Python of an environment with mediakeep from its wheel, and nothing else."""
     folder = tmp_path_factory.mktemp("core")
-    built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder / "dist")
-    wheels = list((folder / "dist").glob("*.whl"))
-    assert len(wheels) == 1, built.stdout + built.stderr
     venv.create(folder / "venv", with_pip=False, symlinks=True)
     python = folder / "venv" / "bin" / "python"
     options = ("--no-deps", "--no-index", "--quiet", "--disable-pip-version-check")
-    done = run(sys.executable, "-m", "pip", "--python", python, "install", *options, wheels[0])
+    done = run(sys.executable, "-m", "pip", "--python", python, "install", *options, wheel)
     assert done.returncode == 0, done.stderr
     return python
 
@@ -91,3 +101,35 @@ def test_the_command_without_its_extra_says_what_to_install_in_one_line(core):
     done = run(core.with_name("mediakeep"), "--version")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == 'mediakeep: the command line needs click: pip install "mediakeep[cli]"\n'
+
+
+def test_the_wheel_has_what_the_source_has_and_nothing_else(wheel):
+    assert list(faults_of_wheel(wheel)) == []
+
+
+def test_a_wheel_that_has_lost_a_page_or_gained_a_test_is_told(wheel, tmp_path):
+    other = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(other, "w") as changed:
+        for name in source.namelist():
+            if not name.endswith("base.html"):
+                changed.writestr(name, source.read(name).replace(b"Version: 0", b"Version: 9"))
+        changed.writestr("tests/test_store.py", b"")
+    assert [it.split(" is ")[0] for it in faults_of_wheel(other)] == [
+        "mediakeep/http/dashboard/templates/base.html",
+        "tests/test_store.py",
+        "the wheel",
+    ]
+
+
+@pytest.mark.skipif(
+    not (ROOT / ".git").exists(), reason="needs the repository, and not its sources alone"
+)
+def test_tag_changelog_and_version_tell_the_same():
+    assert list(faults_of_version()) == []
+
+
+def test_the_pythons_that_are_named_are_those_that_are_tested():
+    classes = [it.rpartition(" ")[2] for it in PROJECT["classifiers"] if "Python :: 3." in it]
+    script = (ROOT / "tools" / "test-all.sh").read_text()
+    assert f"for version in {' '.join(classes)}; do" in script
+    assert PROJECT["requires-python"] == f">={classes[0]}"
