@@ -297,8 +297,8 @@ class MediaStore:
             ttl: how long they live, as a timedelta or in seconds.
 
         Raises:
-            As `put` does, with a note of which item it was; what reading a source or `items` raises
-            passes through. Nothing is kept of any of them.
+            MediaError: as `put` raises it, with a note of which item it was. What reading a source or
+                `items` raises passes through. Nothing is kept of any of them.
         """
         return put_many(self, items, scope, ttl)
 
@@ -320,7 +320,7 @@ class MediaStore:
             ttl: how long they live, as a timedelta or in seconds.
 
         Raises:
-            As `store` does, with a note of which item it was. None is registered then.
+            MediaError: as `store` raises it, with a note of which item it was. None is registered then.
         """
         return store_many(self, items, scope, ttl)
 
