@@ -166,7 +166,8 @@ def _describe(here: str, home: tuple[str, str]) -> list[str]:
     for statement in found:
         if isinstance(statement, ast.ClassDef):
             lines.append(_class_line(here, statement))
-            fields, methods = [], []
+            fields: list[tuple[str, str]] = []
+            methods: list[tuple[str, str]] = []
             for member, line in _members(here, module, statement):
                 (methods if "(" in member else fields).append((member, line))
             # The order of fields is that of positional arguments; that of methods says nothing.
@@ -251,9 +252,9 @@ def _attributes(init: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
         if isinstance(statement, ast.Assign | ast.AnnAssign):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
             for it in targets:
-                of_self = isinstance(it, ast.Attribute) and ast.unparse(it.value) == "self"
-                if of_self and not it.attr.startswith("_"):
-                    yield it.attr
+                name = ast.unparse(it)
+                if name.startswith("self.") and not name.startswith("self._") and name.count(".") == 1:
+                    yield name.removeprefix("self.")
 
 
 def _value_line(name: str, statement: ast.stmt) -> str:

@@ -9,7 +9,7 @@ import re
 import sys
 import textwrap
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -98,7 +98,7 @@ def closures() -> dict[str, set[str]]:
     return found
 
 
-def _closure(requirements: Iterator[Requirement] | Sequence[Requirement]) -> set[str]:
+def _closure(requirements: Iterable[Requirement]) -> set[str]:
     seen: set[tuple[str, str]] = set()
     left = list(requirements)
     while left:
