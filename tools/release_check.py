@@ -1,12 +1,13 @@
 """Build mediakeep, and check that what was built can be released.
 
-    python tools/release_check.py [EXTRA…]      by default `core`, each extra alone, and `all`
+    python tools/release_check.py [EXTRA…]      by default `core`, each extra alone, `all` and `least`
 
 1. Source distribution and wheel are built into dist/, twice: the same bytes must come out.
 2. Their metadata and contents are checked, and the quick tests run from the unpacked sources.
 3. For the core and for each extra alone a fresh environment gets the wheel with that one extra. There
    tests/smoke does what the extra gives on real data (a real PostgreSQL, object store and server), has
-   every extra that is missing named, and imports every public module.
+   every extra that is missing named, and imports every public module. `least` is `all` with the least
+   version of each package that an extra names.
 4. The environment of `all` becomes a bill of materials (CycloneDX) in dist/.
 
 Environments are made two at a time. What came from a package index is in pip's cache the next time.
@@ -28,6 +29,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from packaging.requirements import Requirement
 from release_contents import faults_of_sdist, faults_of_version, faults_of_wheel
 
 T = TypeVar("T")
@@ -47,8 +49,11 @@ EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text
 ]
 FRAMEWORKS = {"adk", "agno", "langchain", "mcp", "pydantic-ai"}
 
-BESIDE = {"otel": "server"}
-"""What an extra adds to, so that there is something to see of it."""
+INSTALLED_AS = {"core": "", "least": "all", "otel": "otel,server"}
+"""What is installed, where it is not the extra alone: `otel` adds to the server."""
+
+# Newer Pythons have no wheels of versions that were made before them.
+USUAL = ["core", *EXTRAS, *(["least"] if sys.version_info < (3, 12) else [])]
 
 QUICK = (
     *("tests/test_names.py", "tests/test_types.py", "tests/test_docs.py", "tests/test_api_surface.py"),
@@ -62,9 +67,9 @@ class Unfit(Exception):
 
 def main(extras: Sequence[str]) -> int:
     """Check all of it; return 0 if it can be released."""
-    unknown = set(extras) - {*EXTRAS, "core"}
+    unknown = set(extras) - {*EXTRAS, "core", "least"}
     if unknown:
-        print(f"there is no extra {', '.join(sorted(unknown))}: there are core, {', '.join(EXTRAS)}")
+        print(f"there is no {', '.join(sorted(unknown))}: there are core, least, {', '.join(EXTRAS)}")
         return 2
     begun = time.monotonic()
     try:
@@ -72,7 +77,7 @@ def main(extras: Sequence[str]) -> int:
         _step("the contents are right", lambda: _check_contents(wheel, sdist))
         _step("the metadata and the README are right", lambda: _twine(wheel, sdist))
         _step("the quick tests pass in the sources", lambda: _test_sources(sdist))
-        failed = _check_extras(wheel, extras or ["core", *EXTRAS])
+        failed = _check_extras(wheel, extras or USUAL)
     except Unfit as error:
         print(f"UNFIT: {error}")
         return 1
@@ -93,10 +98,10 @@ def _step(name: str, work: Callable[[], T]) -> T:
 
 def _run(*command: object, **options: Any) -> str:
     words = [str(it) for it in command]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=SECONDS, **options)
+    done = subprocess.run(words, capture_output=True, encoding="utf-8", timeout=SECONDS, **options)
     if done.returncode:
         raise Unfit(f"{' '.join(words)}\n{done.stdout[-6000:]}{done.stderr[-6000:]}")
-    return done.stdout
+    return str(done.stdout)
 
 
 # -- what is built
@@ -170,21 +175,31 @@ def _check_extra(wheel: Path, extra: str, surroundings: dict[str, str]) -> str:
         python = venv / "bin" / "python"
         _run(sys.executable, "-m", "venv", "--without-pip", venv)
         pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python)
-        wanted = ",".join(it for it in (extra, BESIDE.get(extra, "")) if it and it != "core")
-        _run(*pip, "install", "--quiet", f"{wheel}[{wanted}]" if wanted else wheel, env=surroundings)
+        wanted = INSTALLED_AS.get(extra, extra)
+        bounds = _least_versions(Path(folder, "least.txt")) if extra == "least" else []
+        what = f"{wheel}[{wanted}]" if wanted else wheel
+        _run(*pip, "install", "--quiet", what, *bounds, env=surroundings)
         _run(*pip, "check", env=surroundings)
 
         def smoke(*what: str) -> str:
             said = _run(python, "-I", SMOKE, *what, env=surroundings, cwd=folder)
             return said.splitlines()[-1].split(": ")[-1]
 
-        parts = sorted(set(EXTRAS) - FRAMEWORKS - {"all"}) if extra == "all" else [extra]
+        parts = sorted(set(EXTRAS) - FRAMEWORKS - {"all"}) if wanted == "all" else [extra]
         told = [f"works {smoke('works', 'core', *(it for it in parts if it != 'core'))}"]
         told += [f"hints {smoke('hints')}", f"modules {smoke('modules')}"]
         if extra == "all":
             _list_materials(wheel, python, surroundings)
         count = len(json.loads(_run(*pip, "list", "--format", "json", env=surroundings)))
         return f"{count:3} packages, {', '.join(told)}"
+
+
+def _least_versions(file: Path) -> list[object]:
+    """Write down the least versions, and return what makes pip take them."""
+    named = [Requirement(it) for extra in set(EXTRAS) - FRAMEWORKS - {"all"} for it in EXTRAS[extra]]
+    least = {it.name: bound.version for it in named for bound in it.specifier if bound.operator == ">="}
+    file.write_text("".join(f"{name}=={version}\n" for name, version in sorted(least.items())))
+    return ["--constraint", file]
 
 
 def _list_materials(wheel: Path, python: Path, surroundings: dict[str, str]) -> None:
