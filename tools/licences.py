@@ -53,7 +53,7 @@ def licence_of(package: str) -> str | None:
     if package in KNOWN:
         return KNOWN[package]
     said = distribution(package).metadata
-    for text in (said["License-Expression"], said["License"]):
+    for text in (said.get("License-Expression"), said.get("License")):
         found = SPELLED.get((text or "").strip().lower()) or _canonical(text or "")
         if found:
             return found
