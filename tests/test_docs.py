@@ -15,7 +15,8 @@ from mediakeep import MediaStore
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT / "examples" / "media"
 HEIC = ROOT / "tests" / "data" / "pictures" / "turned.heic"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in TOP), *ROOT.glob("docs/**/*.md")]
 MADE_LATER = {"docs/benchmarks.md"}  # written by `make bench`
 
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)

@@ -47,6 +47,8 @@ from mediakeep.model import (
     Stats,
 )
 
+__all__ = ["MemoryCatalog"]
+
 FEW = 4
 """Up to how many refs of one location are kept in a tuple."""
 
