@@ -16,7 +16,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak test-all lint bench docs clean
+.PHONY: help demo test soak test-all lint bench bench-peers docs clean
 .PRECIOUS: $(READY)%
 
 help: ## show this
@@ -42,6 +42,9 @@ lint: $(READY)lint ## check style, formatting and types
 
 bench: $(READY)bench ## measure against peers and write docs/benchmarks.md (some minutes)
 	$(BIN)/python -m benchmarks --write
+
+bench-peers: $(READY)peers ## measure the peers of docs/comparison.md and write their page (some minutes)
+	$(BIN)/python -m benchmarks.peers --write
 
 docs: $(READY)docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
