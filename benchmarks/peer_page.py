@@ -196,13 +196,13 @@ def _slower(groups: "list[Found]", scale: "PeerScale") -> str:
     """Return every cell in which a peer is faster, peer by peer, the farthest first."""
     cells: dict[str, list[tuple[float, str]]] = {}
     for found in groups:
-        for verb, size in found.rounds:
-            title = VERBS[verb].format(processes=scale.processes).lower()
-            for name in found.peers:
+        for name in found.peers:
+            if name in (*_BARE, _ours(found, name)):
+                continue
+            for verb, size in found.rounds:
                 measured = line(found, verb, size, name)
-                if measured is None or name in (*_BARE, _ours(found, name)):
-                    continue
-                if measured.ratio > SLOWER:
+                if measured is not None and measured.ratio > SLOWER:
+                    title = VERBS[verb].format(processes=scale.processes).lower()
                     of = cells.setdefault(_label(found, name), [])
                     of.append((measured.ratio, f"{title} {size_of(size)} {_ratio(measured.ratio)}"))
     if not cells:

@@ -83,9 +83,9 @@ def _bars(panels: list[Panel], peers: tuple[str, ...], title: str, file: Path) -
         "figure.facecolor": GROUND,
         "axes.facecolor": GROUND,
     }
-    across = 4
+    across = 2
     down = -(-len(panels) // across)
-    size = (11, down * (0.9 + 0.27 * len(peers)) + 0.5)
+    size = (7.5, down * (0.45 + 0.2 * len(peers)) + 0.5)
     with mpl.rc_context(settings):
         figure, grid = plt.subplots(
             down,

@@ -56,8 +56,11 @@ class Group:
 def memory(name: str, folder: Path, file: Path) -> tuple[int, int]:
     """Return by how many bytes a process grows that opens `name`, and that puts `file` then."""
     process = _started("memory", name, str(folder), str(file))
-    opened, put = process.communicate(timeout=PATIENCE_SECONDS)[0].split()
-    return int(opened), int(put)
+    told, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    if process.returncode:
+        raise RuntimeError(f"a process has failed: {process.args!r}")
+    opened, put = map(int, told.split())
+    return opened, put
 
 
 def _started(*words: str) -> "subprocess.Popen[str]":

@@ -34,7 +34,7 @@ class PeerScale:
     """How much is done: the full run is the one to publish. `calls` are those of a round, by size."""
 
     calls: dict[int, int]
-    places: int = 4
+    places: int = 3
     rounds: int = 6
     """In each place of the disk."""
     filled: int = 400
