@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,8 +89,9 @@ def alone(peers: Sequence[str], scale: PeerScale, size: int, calls: int) -> dict
     payload = random.Random(size).randbytes(size)
     with scratch() as folder:
         for place in range(scale.places):
-            within = fresh_place(folder / f"place-{place}")
-            with opened(peers, within) as stores:
+            # Apart from each other: what one has deleted would slow down who makes files beside it.
+            places = {name: fresh_place(folder / f"{name}-{place}") / "store" for name in peers}
+            with opened(places) as stores:
                 for peer in stores.values():
                     peer.each(peer.put, [b"before %d" % n for n in range(scale.filled)])
                 for turn in range(scale.rounds + 1):
@@ -143,7 +144,7 @@ def footprint(name: str, scale: PeerScale) -> tuple[float, float]:
     taken = []
     for them in ([fresh(payload) for _ in range(scale.kept)], few * (scale.kept // DISTINCT)):
         with scratch() as folder:
-            with opened([name], folder) as stores:
+            with opened({name: folder / "store"}) as stores:
                 stores[name].each(stores[name].put, them)
             taken.append(_bytes_on_disk(folder) / sum(map(len, them)))
     return taken[0], taken[1]
@@ -168,12 +169,12 @@ def _memory(name: str, scale: PeerScale) -> tuple[int, int]:
 
 
 @contextmanager
-def opened(peers: Iterable[str], folder: Path) -> Iterator[dict[str, Peer]]:
-    """Give each peer, with a folder of its own in `folder`."""
+def opened(places: Mapping[str, Path]) -> Iterator[dict[str, Peer]]:
+    """Give peers, each in the folder that is named for it."""
     with ExitStack() as stack:
         stores = {}
-        for name in peers:
-            stores[name] = PEERS[name](folder / name)
+        for name, folder in places.items():
+            stores[name] = PEERS[name](folder)
             stack.callback(stores[name].close)
         yield stores
 
