@@ -17,7 +17,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak test-all lint api bench docs release-check clean
+.PHONY: help demo test soak test-all lint api bench bench-peers docs release-check clean
 .PRECIOUS: $(READY)%
 
 help: ## show this
@@ -46,6 +46,9 @@ api: $(READY)lint ## agree to the public surface as it is now: tests/data/api.tx
 
 bench: $(READY)bench ## measure against peers and write docs/benchmarks.md (some minutes)
 	$(BIN)/python -m benchmarks --write
+
+bench-peers: $(READY)peers ## measure the peers of docs/comparison.md and write their page (some minutes)
+	$(BIN)/python -m benchmarks.peers --write
 
 docs: $(READY)docs ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
