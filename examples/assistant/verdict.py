@@ -2,6 +2,7 @@
 
 import io
 import wave
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from examples.assistant.crew import Crew
@@ -32,7 +33,7 @@ class Verdict:
         """Print the claim and whether it holds; if not, with what was found instead."""
         self.wrong += not holds
         mark = ("  ok     ", "green") if holds else ("  WRONG  ", "bold red")
-        self._tell(mark, claim, "" if holds or not found else f": {found}")
+        self._tell(mark, claim, "" if holds or not found else f": {shorten(str(found), 300)}")
 
 
 def judge(

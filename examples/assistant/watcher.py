@@ -7,7 +7,7 @@ from examples.assistant.queues import Queues
 
 from mediakeep import MediaError, MediaStore
 
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.02
 
 
 class Watcher(threading.Thread):

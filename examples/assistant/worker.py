@@ -17,7 +17,7 @@ from examples.assistant.tools import Toolbox
 from mediakeep import MediaStore
 from mediakeep.messages import inline
 
-IDLE_SECONDS = 0.02
+IDLE_SECONDS = 0.03
 MOST_STEPS = 8
 
 
