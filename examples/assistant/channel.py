@@ -18,13 +18,15 @@ def receive(
 ) -> bool:
     """Keep the files of a message and queue it; return whether it is a new one.
 
-    A crash after the first line leaves media without a message: they end with their time to live.
+    A crash before they are queued leaves media without a message: they end with their time to live.
     """
-    media = [_kept(store, path, scope_of(INBOUND, chat, message)) for path in files]
+    came = [(path, MediaMeta(source="chat")) for path in files]
+    refs = store.put_many(came, scope_of(INBOUND, chat, message))
+    media = [_described(store, ref) for ref in refs]
     is_new = queues.put("inbound", message, chat, {"text": text, "media": media})
     if not is_new:  # the platform has told us twice; the first time counts
-        for medium in media:
-            store.release(medium["ref"])
+        for ref in refs:
+            store.release(ref)
     return is_new
 
 
@@ -51,6 +53,6 @@ def send(store: MediaStore, line: Line, message: Message) -> Outcome:
 # --8<-- [end:send]
 
 
-def _kept(store: MediaStore, path: Path, scope: str) -> dict[str, Any]:
-    ref = store.put(path, MediaMeta(source="chat"), scope)
-    return {"ref": ref, "name": path.name, "type": store.entry(ref).meta.content_type}
+def _described(store: MediaStore, ref: str) -> dict[str, Any]:
+    meta = store.entry(ref).meta
+    return {"ref": ref, "name": meta.filename, "type": meta.content_type}

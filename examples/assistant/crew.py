@@ -80,19 +80,20 @@ class Crew:
             process = next(it for it in self._processes.values() if it.pid == pid)
             process.kill()
             process.join()
-            exit_code = process.exitcode
-        self.deaths.append(Death(where, exit_code, leases, tuple(entry.ref for entry in left)))
+            refs = tuple(entry.ref for entry in left)
+            self.deaths.append(Death(where, process.exitcode, leases, refs))
 
     # --8<-- [end:kill]
 
     def stop(self) -> None:
         """Let the workers finish what they are at."""
-        for process in self._processes.values():
-            process.terminate()
-        for process in self._processes.values():
-            process.join()
-            self._buried(process)
-        self._processes.clear()
+        with self._lock:
+            for process in self._processes.values():
+                process.terminate()
+            for process in self._processes.values():
+                process.join()
+                self._buried(process)
+            self._processes.clear()
 
     def _buried(self, process: SpawnProcess) -> None:
         # One that is stopped before it listens to that ends by SIGTERM itself.

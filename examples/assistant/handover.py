@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from mediakeep import MediaStore, UnknownRef
 
@@ -10,10 +10,17 @@ Tree = TypeVar("Tree")
 
 REF = re.compile(r"media://[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
+SHOWN = re.compile(rf"!\[([^\]]*)\]\({REF.pattern}\)")
+
 
 def refs_in(tree: object) -> list[str]:
     """Return the refs that are anywhere in a tree of JSON, each once, in order."""
     return list(dict.fromkeys(REF.findall(json.dumps(tree))))
+
+
+def without_refs(words: str) -> str:
+    """Return what a user reads: the names of media, where refs to them were."""
+    return SHOWN.sub(r"[\1]", words)
 
 
 # --8<-- [start:shared]
@@ -28,7 +35,7 @@ def shared(tree: Tree, store: MediaStore, scope: str) -> Tree:
             text = text.replace(ref, store.share(ref, scope))
         except UnknownRef:
             continue
-    return json.loads(text)
+    return cast("Tree", json.loads(text))
 
 
 # --8<-- [end:shared]

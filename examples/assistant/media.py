@@ -12,7 +12,7 @@ NET = timedelta(days=1)
 KEPT = timedelta(days=3650)
 """How long media live that a user wants to keep."""
 
-LEASE_SECONDS = 1.0
+LEASE_SECONDS = 3.0
 """How long a lease outlives a worker that died: short, since a reader of the demo waits for it."""
 
 # --8<-- [start:scopes]

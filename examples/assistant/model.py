@@ -74,7 +74,7 @@ def _plan(messages: list[Any], begin: int) -> list[list[tuple[str, dict[str, str
     if "make a card" in asked:
         at_first.append(("draw", {"picture": subject, "caption": f"No. {subject[-6:]}"}))
     aloud = [("speak", {"text": "Here is what I have to say."})] if "aloud" in asked else []
-    goodbye = [("goodbye", {})] if "goodbye" in asked else []
+    goodbye: list[tuple[str, dict[str, str]]] = [("goodbye", {})] if "goodbye" in asked else []
     return [step for step in (at_first, aloud, goodbye) if step]
 
 

@@ -97,5 +97,8 @@ def _let_lapse(store: MediaStore, crew: Crew) -> None:
     """Wait until the sweepers have ended what is past its time: leases of the dead, a lost upload."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     lost = scope_of(INBOUND, LOST[0], "upload")
-    while (store.stats().leases or lost in store.scopes()) and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        stats = store.stats()
+        if not stats.leases and not stats.condemned and lost not in store.scopes():
+            return
         crew.wait(0.02)

@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS messages (
     body TEXT NOT NULL, deliveries INTEGER NOT NULL DEFAULT 0, taken_by TEXT, ends TEXT,
     done INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX IF NOT EXISTS messages_open ON messages (queue, chat, number) WHERE NOT done;
 CREATE TABLE IF NOT EXISTS histories (chat TEXT PRIMARY KEY, messages TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS notes (at REAL NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL);
 """

@@ -49,7 +49,8 @@ class Toolbox:
                     made = _said(f"there is no tool {name!r}")
         except (MediaError, NotYoursError) as error:
             return {**result, "content": _said(str(error)), "is_error": True}
-        kept = externalize(made, self._store, self._turn, source=f"tool:{call['name']}")
+        source = f"tool:{call['name']}"
+        kept = externalize(made, self._store, self._turn, min_bytes=1, source=source)
         return {**result, "content": _labelled(kept)}
 
     # --8<-- [end:use]

@@ -150,6 +150,7 @@ def _is_as_expected(shown: Shown | None, saying: Saying) -> bool:
         shown is not None
         and shown.chat == saying.chat
         and saying.hears in shown.text
+        and "media://" not in shown.text
         and tuple(kind for kind, _ in shown.media) == saying.gets
         and all(_opens(kind, data) for kind, data in shown.media)
     )

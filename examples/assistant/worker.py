@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from examples.assistant.channel import send
-from examples.assistant.handover import refs_in, shared
+from examples.assistant.handover import refs_in, shared, without_refs
 from examples.assistant.media import HISTORY, INBOUND, KEEP, OUTBOUND, TURN, open_media, scope_of
 from examples.assistant.outside import Line
 from examples.assistant.queues import Message, Outcome, Queues, Taker
 from examples.assistant.tools import Toolbox
 
 from mediakeep import MediaStore
-from mediakeep.messages import inline
+from mediakeep.messages import externalize, inline
 
 IDLE_SECONDS = 0.03
 MOST_STEPS = 8
@@ -84,14 +84,15 @@ class Worker:
             with ExitStack() as hold:
                 sent = inline([*before, *said], store, provider="anthropic", tags=["audio"], hold=hold)
                 reply = self._line.ask(message, sent)
-                said.append(reply)
+                said.append(externalize(reply, store, turn, source="model"))
                 calls = [part for part in reply["content"] if part["type"] == "tool_use"]
                 if not calls:
                     break
                 self._note(f"for {message.id}: " + ", ".join(call["name"] for call in calls))
                 said.append({"role": "user", "content": [toolbox.use(call) for call in calls]})
-        words = " ".join(part.get("text", "") for part in reply["content"])
-        answer = {"text": words, "media": refs_in(words)}
+        words = " ".join(part["text"] for part in said[-1]["content"] if part["type"] == "text")
+        words = words or f"I have not come to an end in {MOST_STEPS} steps."
+        answer = {"text": without_refs(words), "media": refs_in(words)}
         ends = (turn, scope_of(INBOUND, chat, message.id))
         if toolbox.goodbye:
             return Outcome((*ends, f"{HISTORY}:{chat}"), [], shared(answer, store, outbound))
