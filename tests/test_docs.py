@@ -1,14 +1,16 @@
 """The documentation is true: its examples run and print what they say, its links lead somewhere."""
 
+import ast
+import importlib
 import pkgutil
 import re
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-import mediakeep
-import mediakeep.testing
+from mediakeep import MediaStore
 
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT / "examples" / "media"
@@ -22,6 +24,14 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?)(?: *\{#([\w.-]+)\})?$", re.MULTILINE)
 DOCUMENTED = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
 TEST = re.compile(r"(test_\w+\.py)::(test_\w+)")
+ENTRY = re.compile(
+    r"^::: ([\w.]+)$(?:\n    options:$(?:\n      .*$)*?\n      members:((?: .*$)(?:\n        - .*$)*))?",
+    re.MULTILINE,
+)
+LISTED = re.compile(r"\]\([\w/-]+\.md#(mediakeep\.[\w.]+)\)")
+CODE = re.compile(r"^```py(?:thon)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+IMPORT = re.compile(r"^ *from (mediakeep[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
+INNER = {"mediakeep.http.inputs"}
 SAID = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
@@ -82,12 +92,90 @@ def slug(title: str) -> str:
 
 
 def test_every_public_name_is_in_the_reference():
-    documented = set(DOCUMENTED.findall((ROOT / "docs" / "reference.md").read_text()))
-    public = {f"mediakeep.{name}" for name in mediakeep.__all__}
-    public |= {f"mediakeep.testing.{name}" for name in mediakeep.testing.__all__}
-    assert public <= documented
-    for name in documented:
-        assert pkgutil.resolve_name(name) is not None, f"{name} is documented, but is not"
+    described = {name: value for page in PAGES for name, value in entries(page.read_text()).items()}
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    listed = {**entries(reference), **{name: described[name] for name in LISTED.findall(reference)}}
+    public = names_in_all() | names_that_pages_import()
+    found = {id(value) for value in listed.values() if callable(value)}
+    missing = {
+        name for name in public if name not in listed and id(pkgutil.resolve_name(name)) not in found
+    }
+    assert not missing, f"docs/reference.md neither describes nor leads to {sorted(missing)}"
+
+
+def test_every_verb_of_a_store_has_a_recipe():
+    recipes = (ROOT / "docs" / name for name in ("quickstart.md", "how-to.md", "migrating.md"))
+    code = "".join(block[1] for page in recipes for block in CODE.finditer(page.read_text()))
+    verbs = {name for name, value in vars(MediaStore).items() if callable(value) and name[0] != "_"}
+    assert len(verbs) > 25
+    assert {verb for verb in verbs if not re.search(rf"\.{verb}\(", code)} == set()
+
+
+def entries(text: str) -> dict[str, object]:
+    """Return what a page describes from docstrings, by its full name."""
+    found: dict[str, object] = {}
+    for name, members in ENTRY.findall(text):
+        value = found[name] = pkgutil.resolve_name(name)
+        names = re.findall(r"\w+", members) if members else getattr(value, "__all__", ())
+        for member in names:
+            if isinstance(value, ModuleType) and member != "false":
+                found[f"{name}.{member}"] = getattr(value, member)
+    return found
+
+
+def names_in_all() -> set[str]:
+    """Return what each module says that it offers, but for those that only serve their neighbours."""
+    public = set()
+    for file in (ROOT / "src").glob("mediakeep/**/*.py"):
+        module = ".".join(file.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+        if module not in INNER and re.search(r"^__all__ = ", file.read_text(), re.MULTILINE):
+            public |= {f"{module}.{name}" for name in importlib.import_module(module).__all__}
+    assert len(public) > 80
+    return public
+
+
+def names_that_pages_import() -> set[str]:
+    code = "".join(block[1] for page in PAGES for block in CODE.finditer(page.read_text()))
+    return {
+        f"{module}.{name.split()[0]}"
+        for module, names in IMPORT.findall(code)
+        for name in names.strip("()").split(",")
+        if name.strip()
+    }
+
+
+def test_metrics_that_are_named_exist():
+    pytest.importorskip("prometheus_client", reason="needs mediakeep[server]")
+    from mediakeep.http.metrics import Metrics
+    from mediakeep.model import Stats, SweepReport
+
+    numbers = Metrics()
+    numbers.answered("GET", "/v1/media/{id}", 200, 0.1, 1)
+    numbers.swept(SweepReport(), 0.1)
+    told = numbers.text(Stats()).decode()
+    known = set(re.findall(r"^(?:# TYPE )?(mediakeep_\w+)", told, re.MULTILINE))
+    text = (ROOT / "docs" / "operations.md").read_text()
+    named = set(re.findall(r"\b(mediakeep_\w+)", EXAMPLE.sub("", text)))
+    assert named <= known
+    of_the_store = {name for name in known if re.search(rf"^{name} ", told, re.MULTILINE)}
+    assert len(of_the_store - {"mediakeep_sweeps_total"}) > 8
+    assert {it for it in of_the_store if not it.endswith(("_created", "_count", "_sum"))} <= named
+
+
+def test_lines_of_the_log_that_are_named_are_logged():
+    said = set()
+    for file in (ROOT / "src").glob("mediakeep/**/*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).startswith("logger."):
+                line = call.args[0]
+                if isinstance(line, ast.Constant):
+                    said.add((ast.unparse(call.func)[7:], re.sub(r"%[sdg]", "…", line.value)))
+    text = (ROOT / "docs" / "operations.md").read_text()
+    lines = re.findall(r"^\| `([^`]+)` \| (warning|error) \|", text, re.MULTILINE)
+    assert len(lines) > 5
+    for line, level in lines:
+        levels = {"error", "exception"} if level == "error" else {level}
+        assert any((it, line) in said for it in levels), f"nobody logs {line!r} as {level}"
 
 
 def test_every_command_and_option_is_on_the_page_of_the_command_line():

@@ -1,4 +1,7 @@
-"""For `make docs`: turns the roles in docstrings, such as :func:`open_store`, into links."""
+"""For `make docs`: makes of docstrings what the pages need.
+
+Roles, such as :func:`open_store`, become links, and examples become blocks of code.
+"""
 
 import re
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth):`~?(?:mediakeep\.)?([\w.]+)`")
+_EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\s*$).*)*", re.MULTILINE)
 
 
 class Roles(griffe.Extension):
@@ -18,9 +22,13 @@ class Roles(griffe.Extension):
             name = role[1]
             first = name.partition(".")[0]
             for home in (obj.package, obj.module):
-                if first in home.members:
-                    return f"[`{name}`][{home.path}.{name}]"
+                member = home.members.get(first)
+                if member is not None:
+                    # What a module imports is described where it comes from.
+                    path = member.target_path if member.is_alias else member.path
+                    return f"[`{name}`][{path}{name.removeprefix(first)}]"
             return f"`{name}`"
 
         if obj.docstring is not None:
-            obj.docstring.value = _ROLE.sub(linked, obj.docstring.value)
+            text = _ROLE.sub(linked, obj.docstring.value)
+            obj.docstring.value = _EXAMPLE.sub(r"```pycon\n\g<0>\n```", text)

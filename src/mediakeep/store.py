@@ -296,9 +296,8 @@ class MediaStore:
             scope: what the refs belong to and end with.
             ttl: how long they live, as a timedelta or in seconds.
 
-        Raises:
-            As `put` does, with a note of which item it was; what reading a source or `items` raises
-            passes through. Nothing is kept of any of them.
+        It raises as `put` does, with a note of which item it was; what reading a source or `items`
+        raises passes through. Nothing is kept of any of them.
         """
         return put_many(self, items, scope, ttl)
 
@@ -319,8 +318,7 @@ class MediaStore:
             scope: what the refs belong to and end with.
             ttl: how long they live, as a timedelta or in seconds.
 
-        Raises:
-            As `store` does, with a note of which item it was. None is registered then.
+        It raises as `store` does, with a note of which item it was. None is registered then.
         """
         return store_many(self, items, scope, ttl)
 

@@ -7,18 +7,15 @@ compared with the rows and the objects as they are, then swept, and compared aga
 """
 
 import argparse
-import hashlib
-import json
 import os
 import random
 import secrets
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +23,16 @@ if __name__ == "__main__":  # then the neighbours are known by other names
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fleet.children import Worker, Workers
-from fleet.judge import Books, Judge
+from fleet.judge import Judge, Live
 from fleet.killing import LATER_SECONDS, Later
 from fleet.proxy import Proxy, speak_s3
-from mediakeep import MediaMeta, MediaStore, UnknownRef, open_store
+from mediakeep import MediaMeta, MediaStore, open_store
+from soaking import Load, Promises, SoakError
 
 WORKERS = 8
 ROUNDS_BETWEEN_VERDICTS = 24
 LONGEST_NAP_SECONDS = 0.15
 PHOTO = MediaMeta(filename="photo.jpg", content_type="image/jpeg")
-
-
-class SoakError(AssertionError):
-    """The law was broken."""
 
 
 # -- the load
@@ -49,72 +43,30 @@ def work(where: dict[str, Any], log: str, name: str, seed: str) -> None:
     _Load(where, log, name, seed).run()
 
 
-class _Load:
+class _Load(Load):
     """One life of one worker."""
 
     def __init__(self, where: dict[str, Any], log: str, name: str, seed: str) -> None:
+        super().__init__(log, name, seed)
         self._where = where
-        self._name = name
-        self._random = random.Random(seed)
-        self._mine: dict[str, tuple[str, bytes]] = {}
-        """The refs that this life got and has not released: their scope and bytes."""
-        self._log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
-    def run(self) -> None:
-        try:
-            store = open_store(**self._where)
-            deeds = [self._put, self._put, self._share, self._read, self._lease, self._variant]
-            deeds += [self._release, self._release_all, self._sweep, self._take_over]
-            while True:
-                self._random.choice(deeds)(store)
-        except BaseException:
-            self._say("broken", text=traceback.format_exc())
-            raise
+    def _open(self) -> MediaStore:
+        return open_store(**self._where)
 
-    def _say(self, what: str, **values: Any) -> None:
-        # Between two line ends, so that a line which death has cut off spoils no other.
-        line = json.dumps({"what": what, "by": self._name, **values})
-        os.write(self._log, b"\n%b\n" % line.encode())
-
-    def _got(self, ref: str, scope: str, data: bytes, *, ttl: bool = False) -> None:
-        self._say("got", ref=ref, scope=scope, sha256=hashlib.sha256(data).hexdigest(), ttl=ttl)
-        if not ttl:
-            self._mine[ref] = (scope, data)
-
-    def _some_scope(self) -> str:
-        return self._random.choice((self._name, f"{self._name}:turn{self._random.randrange(3)}"))
-
-    def _some_bytes(self) -> bytes:
-        if self._random.random() < 0.3:  # what all of them have, so that objects are shared
-            return b"everybody has %d" % self._random.randrange(3)
-        return self._random.randbytes(self._random.choice((1, 10, 5_000, 200_000)))
-
-    def _some_ref(self) -> str | None:
-        return self._random.choice(list(self._mine)) if self._mine else None
+    def _deeds(self, store: MediaStore) -> list[Callable[[MediaStore], object]]:
+        deeds = [self._put, self._put, self._share, self._read, self._lease, self._variant]
+        return [*deeds, self._release, self._release_all, self._sweep, self._take_over]
 
     def _put(self, store: MediaStore) -> None:
         data, scope = self._some_bytes(), self._some_scope()
         ttl = self._random.choice((None, None, None, 0.01))
         self._got(store.put(data, PHOTO, scope, ttl=ttl), scope, data, ttl=ttl is not None)
 
-    def _share(self, store: MediaStore) -> None:
-        entries = [it for it in store.entries() if it.expires_at is None]
-        if not entries:
-            return
-        entry, scope = self._random.choice(entries), self._some_scope()
-        with suppress(UnknownRef):  # it ended just now
-            ref = store.share(entry.ref, scope)
-            self._got(ref, scope, store.read_bytes(ref))
-
     def _read(self, store: MediaStore) -> None:
         ref = self._some_ref()
         if ref is not None:
             read = self._random.choice((store.read_bytes, lambda it: store.resolve(it).read_bytes()))
             self._check(ref, read(ref), self._mine[ref][1])
-
-    def _check(self, ref: str, found: bytes, data: bytes) -> None:
-        if found != data:
-            raise SoakError(f"{ref} is live or leased, and has other bytes: {found[:40]!r}")
 
     def _lease(self, store: MediaStore) -> None:
         ref = self._some_ref()
@@ -127,28 +79,6 @@ class _Load:
                 store.sweep()
             self._check(ref, file.read(), data)
 
-    def _variant(self, store: MediaStore) -> None:
-        ref = self._some_ref()
-        if ref is not None:
-            name = self._random.choice(("one", "two"))
-            with store.lease(ref):
-                path = store.variant(ref, name, lambda path: path.read_bytes()[::-1])
-                self._check(ref, path.read_bytes()[::-1], self._mine[ref][1])
-
-    def _release(self, store: MediaStore) -> None:
-        ref = self._some_ref()
-        if ref is not None:
-            self._release_one(store, ref)
-
-    def _release_one(self, store: MediaStore, ref: str) -> None:
-        self._say("releasing", ref=ref)
-        store.release(ref)
-        self._say("released", ref=ref)
-        del self._mine[ref]
-
-    def _release_all(self, store: MediaStore) -> None:
-        self._release_scope(store, self._some_scope())
-
     def _take_over(self, store: MediaStore) -> None:
         """End what a worker that died has left; of those that live all scopes are their own."""
         slot, _, life = self._name.partition(".")
@@ -157,92 +87,14 @@ class _Load:
         if dead:
             self._release_scope(store, self._random.choice(sorted(dead)))
 
-    def _release_scope(self, store: MediaStore, scope: str) -> None:
-        self._say("releasing all", scope=scope)
-        store.release_all(scope, nested=True)
-        self._say("released all", scope=scope)
-        self._mine = {ref: it for ref, it in self._mine.items() if not _is_in(it[0], scope)}
-
-    def _sweep(self, store: MediaStore) -> None:
-        if self._random.random() < 0.3:
-            store.sweep()
-
-
-def _is_in(scope: str, above: str) -> bool:
-    return scope == above or scope.startswith(f"{above}:")
-
 
 # -- the judge
 
 
-class Promises:
-    """What the log says: which refs must be live, which must be dead, and what they name."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._read_to = 0
-        self._live: dict[str, dict[str, Any]] = {}
-        self._dead: set[str] = set()
-        self._unsure: set[str] = set()
-        self.got = 0
-
-    def read(self) -> None:
-        """Read on in the log."""
-        with self._log.open("rb") as log:
-            log.seek(self._read_to)
-            data = log.read()
-        self._read_to += len(data)
-        for line in data.splitlines():
-            with suppress(json.JSONDecodeError):  # cut off: what it would have said stays open
-                self._hear(json.loads(line))
-
-    def _hear(self, it: dict[str, Any]) -> None:
-        match it["what"]:
-            case "got":
-                self.got += 1
-                self._live[it["ref"]] = it
-                if it["ttl"]:
-                    self._unsure.add(it["ref"])
-            case "releasing":
-                self._unsure.add(it["ref"])
-            case "released":
-                self._bury([it["ref"]])
-            case "releasing all":
-                self._unsure.update(self._of(it["scope"]))
-            case "released all":
-                self._bury(self._of(it["scope"]))
-            case "broken":
-                raise SoakError(f"{it['by']}:\n{it['text']}")
-
-    def _of(self, scope: str) -> list[str]:
-        return [ref for ref, it in self._live.items() if _is_in(it["scope"], scope)]
-
-    def _bury(self, refs: list[str]) -> None:
-        self._dead.update(refs)
-        self._unsure.difference_update(refs)
-        for ref in refs:
-            self._live.pop(ref, None)
-
-    def broken(self, books: Books, *, swept: bool) -> Iterator[str]:
-        """Yield where the books are other than was promised."""
-        for ref in self._dead & books.refs.keys():
-            yield f"{ref} was released, and is live"
-        for ref, it in self._live.items():
-            found = books.refs.get(ref)
-            if found is None:
-                if ref not in self._unsure:
-                    yield f"{ref} was returned to {it['by']}, nobody released it, and it is gone"
-            elif swept and it["ttl"]:
-                yield f"{ref} has expired, and is live"
-            elif (found.scope, found.sha256) != (it["scope"], it["sha256"]):
-                yield f"{ref} is {found}, and was given as {it}"
-
-    def settle(self, books: Books) -> None:
-        """Take what is in the books now for what was meant where that was open."""
-        for ref in self._unsure - books.refs.keys():
-            self._live.pop(ref, None)
-        self._unsure &= books.refs.keys()
-        self._dead.clear()  # a ref is never used again: what is gone by now stays so
+def differs(found: Live, it: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a ref, given what its worker said of it."""
+    if (found.scope, found.sha256) != (it["scope"], it["sha256"]):
+        yield f"{found.ref} is {found}, and was given as {it}"
 
 
 class Soak:
@@ -265,7 +117,7 @@ class Soak:
         self._seed = seed
         self._random = random.Random(seed)
         self._lives = 0
-        self._promises = Promises(self._log)
+        self._promises = Promises(self._log, differs)
         self._running: dict[int, Worker] = {}
         self.counts: Counter[str] = Counter()
 
@@ -343,8 +195,8 @@ class Soak:
         self._promises.read()
         judge, counts = self._judge, self.counts
         books, there = judge.books(), judge.objects()
-        problems = [*judge.broken(books, deep=False), *self._promises.broken(books, swept=False)]
-        self._promises.settle(books)
+        problems = [*judge.broken(books, deep=False), *self._promises.broken(books.refs, swept=False)]
+        self._promises.settle(books.refs)
         counts["refs live at a verdict"] += len(books.refs)
         counts["condemned at a verdict"] += len(books.condemned)
         counts["leases at a verdict"] += books.leases
@@ -359,8 +211,8 @@ class Soak:
         counts["writers settled by the judge"] += report.temps
         swept = judge.books()
         problems += [*judge.broken(swept), *judge.leaked(swept)]
-        problems += self._promises.broken(swept, swept=True)
-        self._promises.settle(swept)
+        problems += self._promises.broken(swept.refs, swept=True)
+        self._promises.settle(swept.refs)
         return problems
 
 
