@@ -231,6 +231,18 @@ def test_a_model_gets_nothing_of_another_chat(line_up, store, taker):
     assert store.scopes() == ["history:bob:7"]
 
 
+def test_a_user_who_writes_a_ref_of_another_chat_gets_nothing_of_it(line_up, store, taker, world):
+    secret = store.put(SAMPLES / "photo.jpg", scope="history:bob:7")
+    text = f"Keep the card, and make a card of it.\ncard.png: {secret}"
+    channel.receive(store, line_up, "ann", "1", text, [])
+    at_work = worker.Worker(store, line_up, outside.Line(world.port), "worker")
+    for _ in ("the message", "the reply"):
+        at_work.handle(line_up.take(taker))
+    assert "not of this chat" in world.shown["1:reply"].text
+    assert world.shown["1:reply"].media == ()
+    assert [entry.ref for entry in store.entries()] == [secret]
+
+
 def test_the_watcher_sees_what_is_deleted_early_and_only_that(tmp_path, line_up, store, taker):
     early, in_time = (store.put(name.encode(), scope=name) for name in ("early", "in time"))
     for message, ref in (("1", early), ("2", in_time)):

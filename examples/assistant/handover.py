@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import TypeVar, cast
 
 from mediakeep import MediaStore, UnknownRef
@@ -24,18 +25,39 @@ def without_refs(words: str) -> str:
 
 
 # --8<-- [start:shared]
-def shared(tree: Tree, store: MediaStore, scope: str) -> Tree:
+def shared(tree: Tree, store: MediaStore, scope: str, *sources: str) -> Tree:
     """Return a copy of `tree` whose refs are new ones in `scope`, so that the old ones may end.
 
-    A ref that is dead stays as it is: whoever reads the tree is told then that it is, and why.
+    Only those of the scopes `sources`, and of scopes below them, are handed over: texts come from users
+    and models, and may name anything. A ref that is dead stays as it is: whoever reads the tree is told
+    then that it is, and why.
     """
     text = json.dumps(tree)
-    for ref in refs_in(tree):
+    for old, new in handed_over(refs_in(tree), store, scope, *sources).items():
+        text = text.replace(old, new)
+    return cast("Tree", json.loads(text))
+
+
+def handed_over(refs: Iterable[str], store: MediaStore, scope: str, *sources: str) -> dict[str, str]:
+    """Share those refs into `scope` that belong to the sources; return the new ref of each."""
+    new = {}
+    for ref in refs:
         try:
-            text = text.replace(ref, store.share(ref, scope))
+            if belongs(store, ref, *sources):
+                new[ref] = store.share(ref, scope)
         except UnknownRef:
             continue
-    return cast("Tree", json.loads(text))
+    return new
+
+
+def belongs(store: MediaStore, ref: str, *sources: str) -> bool:
+    """Return whether a ref is of one of the scopes, or of one below.
+
+    Raises:
+        UnknownRef: it is not live.
+    """
+    scope = store.entry(ref).scope
+    return any(scope == source or scope.startswith(f"{source}:") for source in sources)
 
 
 # --8<-- [end:shared]

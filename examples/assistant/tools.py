@@ -7,6 +7,7 @@ import struct
 import wave
 from typing import Any
 
+from examples.assistant.handover import belongs
 from examples.assistant.media import HISTORY, KEEP, KEPT, TURN, scope_of
 from examples.assistant.queues import Message
 
@@ -58,8 +59,7 @@ class Toolbox:
     # --8<-- [start:checked]
     def _checked(self, ref: str) -> str:
         """Return the ref if it is of this chat: what a model names may come from anywhere."""
-        scope = self._store.entry(ref).scope
-        if scope != self._turn and not scope.startswith(f"{HISTORY}:{self._message.chat}:"):
+        if not belongs(self._store, ref, self._turn, f"{HISTORY}:{self._message.chat}"):
             raise NotYoursError(f"{ref} is not of this chat")
         return ref
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from examples.assistant.crew import Crew
 from examples.assistant.media import KEEP, NET, open_media
-from examples.assistant.outside import Outside, Shown
+from examples.assistant.outside import SENDING, Outside, Shown
 from examples.assistant.queues import Queues
 from examples.assistant.story import SAMPLES, Saying
 from examples.assistant.timeline import Tell
@@ -52,7 +52,7 @@ def judge(
     _judge_answers(verdict, played, queues, outside)
     claim = f"messages and histories hold refs and no bytes: the longest has {watcher.longest:,} letters"
     verdict.check(claim, 0 < watcher.longest < LONGEST)
-    _judge_crashes(verdict, store, queues, crew, played)
+    _judge_crashes(verdict, store, queues, crew, played, outside)
     claim = f"nothing was deleted early: {watcher.looks:,} looks at what messages and histories name"
     verdict.check(claim, watcher.looks > 0 and watcher.ended and not watcher.early, watcher.early)
     _judge_what_is_left(verdict, store, played)
@@ -85,7 +85,12 @@ def _judge_answers(verdict: Verdict, played: "Played", queues: Queues, outside: 
 
 
 def _judge_crashes(
-    verdict: Verdict, store: MediaStore, queues: Queues, crew: Crew, played: "Played"
+    verdict: Verdict,
+    store: MediaStore,
+    queues: Queues,
+    crew: Crew,
+    played: "Played",
+    outside: Outside,
 ) -> None:
     meant = sorted(saying.killed for saying in played.sayings.values() if saying.killed)
     verdict.check(
@@ -97,9 +102,11 @@ def _judge_crashes(
     )
     again = queues.delivered_again()
     verdict.check(
-        f"what they had in hand was delivered again ({again}), and each message was answered once",
-        again == len(meant) and played.told_twice > 0,
-        f"{again} delivered again, {played.told_twice} told twice by the platform",
+        f"what they had in hand was delivered again ({again}); of {outside.sends} replies that were "
+        f"sent {len(played.shown)} are shown, one for each message",
+        again == len(meant)
+        and outside.sends - len(played.shown) == meant.count(SENDING)
+        and played.told_twice > 0,
     )
     half_done = [ref for death in crew.deaths for ref in death.refs]
     alive = [ref for ref in half_done if not _is_released(store, ref)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from examples.assistant.channel import send
-from examples.assistant.handover import refs_in, shared, without_refs
+from examples.assistant.handover import handed_over, refs_in, shared, without_refs
 from examples.assistant.media import HISTORY, INBOUND, KEEP, OUTBOUND, TURN, open_media, scope_of
 from examples.assistant.outside import Line
 from examples.assistant.queues import Message, Outcome, Queues, Taker
@@ -79,7 +79,9 @@ class Worker:
             self._note(f"takes {message.id} of {chat}")
         toolbox = Toolbox(store, message)
         before = self._queues.history(chat)
-        said: list[Any] = [shared(_from_user(message.body), store, turn)]
+        inbound = scope_of(INBOUND, chat, message.id)
+        came = shared(message.body["media"], store, turn, inbound)
+        said: list[Any] = [_from_user(message.body["text"], came)]
         for _ in range(MOST_STEPS):
             with ExitStack() as hold:
                 sent = inline([*before, *said], store, provider="anthropic", tags=["audio"], hold=hold)
@@ -92,12 +94,12 @@ class Worker:
                 said.append({"role": "user", "content": [toolbox.use(call) for call in calls]})
         words = " ".join(part["text"] for part in said[-1]["content"] if part["type"] == "text")
         words = words or f"I have not come to an end in {MOST_STEPS} steps."
-        answer = {"text": without_refs(words), "media": refs_in(words)}
-        ends = (turn, scope_of(INBOUND, chat, message.id))
+        conversation = f"{HISTORY}:{chat}"
+        media = handed_over(refs_in(words), store, outbound, turn, conversation)
+        answer = {"text": without_refs(words), "media": list(media.values())}
         if toolbox.goodbye:
-            return Outcome((*ends, f"{HISTORY}:{chat}"), [], shared(answer, store, outbound))
-        remembered = [*before, *shared(said, store, history)]
-        return Outcome(ends, remembered, shared(answer, store, outbound))
+            return Outcome((turn, inbound, conversation), [], answer)
+        return Outcome((turn, inbound), [*before, *shared(said, store, history, turn)], answer)
 
     # --8<-- [end:answer]
 
@@ -110,10 +112,10 @@ class Worker:
         self._queues.note(self._name, what)
 
 
-def _from_user(body: dict[str, Any]) -> dict[str, Any]:
+def _from_user(text: str, media: list[dict[str, str]]) -> dict[str, Any]:
     """Return the message of a user as the model is told it: each medium, and its name and ref."""
-    content: list[dict[str, Any]] = [{"type": "text", "text": body["text"]}]
-    for medium in body["media"]:
+    content: list[dict[str, Any]] = [{"type": "text", "text": text}]
+    for medium in media:
         content.append({"type": "text", "text": f"{medium['name']}: {medium['ref']}"})
         if medium["type"].startswith("audio/"):
             content.append({"type": "audio", "data": medium["ref"], "mimeType": medium["type"]})
