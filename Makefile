@@ -17,7 +17,7 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test soak test-all lint api bench bench-peers docs release-check clean
+.PHONY: help demo assistant test soak test-all lint api bench bench-peers docs release-check clean
 .PRECIOUS: $(READY)%
 
 help: ## show this
@@ -25,6 +25,9 @@ help: ## show this
 
 demo: $(READY)core ## watch a bot's turn with real media, on disk and in the books
 	@$(BIN)/python examples/demo.py
+
+assistant: $(READY)core ## watch an assistant whose workers are killed in the middle of their work
+	@$(BIN)/python -m examples.assistant
 
 test: $(READY)test ## run the tests and the examples in the docstrings, with branch coverage
 	$(BIN)/pytest $(QUIET) $(PARALLEL) --cov --cov-report=term --doctest-modules src/mediakeep tests
