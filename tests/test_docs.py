@@ -33,7 +33,7 @@ LISTED = re.compile(r"\]\([\w/-]+\.md#(mediakeep\.[\w.]+)\)")
 CODE = re.compile(r"^```py(?:thon)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMPORT = re.compile(r"^ *from (mediakeep[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 INNER = {"mediakeep.http.inputs"}
-INCLUDED = re.compile(r'^--8<-- "([^"]+)"$', re.MULTILINE)
+INCLUDED = re.compile(r'^ *--8<-- "([^":]+):?([^"]*)"$', re.MULTILINE)
 SAID = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
@@ -84,10 +84,14 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("page", [it for it in PAGES if INCLUDED.search(it.read_text())], ids=name_of)
 def test_files_that_are_shown_exist_and_are_tested(page):
-    for name in INCLUDED.findall(page.read_text()):
-        assert (ROOT / name).is_file(), f"{page.name} shows {name}, which is not there"
-        tests = (it.read_text() for it in ROOT.glob("tests/test_*.py"))
-        assert any(f'"{Path(name).stem}"' in it for it in tests), f"{name} is run by no test"
+    tests = [it.read_text() for it in ROOT.glob("tests/test_*.py")]
+    for name, section in INCLUDED.findall(page.read_text()):
+        shown = ROOT / name
+        assert shown.is_file(), f"{page.name} shows {name}, which is not there"
+        assert not section or f"--8<-- [start:{section}]" in shown.read_text(), f"{name} has no {section}"
+        # A program of several files is run by the name of its folder.
+        runs = (f'"{shown.stem}"', f'"{shown.parent.name}"')
+        assert any(it in test for test in tests for it in runs), f"{name} is run by no test"
 
 
 def anchors(page: Path) -> set[str]:
