@@ -88,7 +88,9 @@ def test_files_that_are_shown_exist_and_are_tested(page):
     for name, section in INCLUDED.findall(page.read_text()):
         shown = ROOT / name
         assert shown.is_file(), f"{page.name} shows {name}, which is not there"
-        assert not section or f"--8<-- [start:{section}]" in shown.read_text(), f"{name} has no {section}"
+        assert not section or f"--8<-- [start:{section}]" in shown.read_text(), (
+            f"{name} has no {section}"
+        )
         # A program of several files is run by the name of its folder.
         runs = (f'"{shown.stem}"', f'"{shown.parent.name}"')
         assert any(it in test for test in tests for it in runs), f"{name} is run by no test"
