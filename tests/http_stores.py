@@ -18,10 +18,7 @@ from mediakeep.remote import HTTPMediaStore
 
 DEADLINE = 20.0
 
-OPERATORS = (
-    *("store", "store_many", "erase", "_erase", "clean_expired", "sweep", "reconcile"),
-    *("start", "stop"),
-)
+OPERATORS = ("store", "store_many", "start", "stop")
 """Verbs for which one has to be on the server's machine."""
 
 
@@ -131,7 +128,7 @@ class Stores:
 class Served(HTTPMediaStore):
     """A store over HTTP, and behind it what whoever is on the server's machine can do to the same store.
 
-    A test that sweeps or registers a file does so there, and sees over HTTP what has come of it. Its
+    A test that registers a file does so there, and sees over HTTP what has come of it. Its
     looks behind the verbs are looks at the server's catalog and blobs.
     """
 

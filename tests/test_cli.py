@@ -461,6 +461,13 @@ def test_ls_of_a_scope_lists_it_and_what_is_below(run: Run, tmp_path: Path) -> N
     assert [line.split()[0] for line in run("ls", "a").lines] == [refs["a"], refs["a:1"]]
 
 
+def test_ls_gives_so_many_of_the_newest(run: Run, tmp_path: Path) -> None:
+    refs = [stored(tmp_path, "a") for _ in range(4)]
+    assert [line.split()[0] for line in run("ls", "--newest").lines] == refs[::-1]
+    assert [line.split()[0] for line in run("ls", "a", "--newest", "--limit", "2").lines] == refs[:1:-1]
+    assert [line.split()[0] for line in run("ls", "--limit", "1").lines] == refs[:1]
+
+
 def test_ls_of_a_scope_without_refs_exits_1(run: Run, tmp_path: Path) -> None:
     stored(tmp_path, "a")
     assert_one_complaint(run("ls", "b"), 1)

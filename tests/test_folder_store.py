@@ -10,6 +10,8 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -299,6 +301,11 @@ def test_no_verb_on_single_refs_scans_a_table_that_grows(tmp_path, monkeypatch):
         with pytest.raises(RefReleased):
             store.resolve(refs[0])
         store.put(b"z", scope="s:1", ttl=1)
+        (entry,) = store.entries("s", nested=True, newest=True)
+        assert [it.ref for it in store._catalog.expiring(5)] == [entry.ref]
+        assert store._catalog.leased(5) == []
+        assert store._catalog.latest() == [("s:1", entry.stored_at)]
+        list(store.entries(after=entry)), list(store.entries(after=entry, newest=True))
         store.release_all("s")
         store.sweep()
     scans = []
@@ -313,3 +320,41 @@ def test_no_verb_on_single_refs_scans_a_table_that_grows(tmp_path, monkeypatch):
     )
     assert [it for it in scans if not any(text in " ".join(it[0].split()) for text in allowed)] == []
     assert len(asked) > 20
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_a_page_from_the_middle_of_a_large_scope_costs_no_more_than_the_first(tmp_path, newest):
+    with open_store(tmp_path / "store", fsync=False) as store:
+        kept = store.put(b"x", scope="s")
+        with closing(sqlite3.connect(tmp_path / "store" / "catalog.db")) as db, db:
+            db.execute(
+                "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 20000)"
+                " INSERT INTO locations (location, owned, size, sha256)"
+                " SELECT CAST('b/' || n AS BLOB), 1, 1, '' FROM n"
+            )
+            db.execute(
+                "INSERT INTO refs SELECT randomblob(16), l.id, scope, NULL, meta, stored_at + l.id, NULL"
+                " FROM refs, locations l WHERE l.id > 1"
+            )
+        begins = store.entry(kept).stored_at
+        steps = 0
+
+        def step():
+            nonlocal steps
+            steps += 1
+
+        def cost(after):
+            nonlocal steps
+            steps = 0
+            with store._catalog._file.read() as db:
+                db.set_progress_handler(step, 10)
+            next(store.entries("s", nested=True, after=after, newest=newest))
+            return steps
+
+        places = [None]
+        for at in (2_000, 10_000, 18_000):
+            after = next(store.entries("s", newest=newest))
+            places.append(replace(after, stored_at=begins + timedelta(seconds=at)))
+        costs = [cost(after) for after in places]
+        assert min(costs) > 100
+        assert max(costs) < 1.2 * costs[0], costs

@@ -17,8 +17,10 @@ from http_server import running, serving
 from mediakeep import MediaMeta
 from mediakeep.catalogs import Use
 from mediakeep.http.config import ServerConfig
+from mediakeep.http.dashboard import breakdowns
+from mediakeep.http.dashboard.breakdowns import Breakdowns
 from mediakeep.http.dashboard.once import LINK_SECONDS, make_login, way_in
-from mediakeep.http.dashboard.plots import draw_line
+from mediakeep.http.dashboard.plots import draw_line, draw_lines
 from mediakeep.http.dashboard.samples import MINUTES, Samples
 
 PAGES = ("/", "/gallery", "/upload")
@@ -392,14 +394,32 @@ def test_what_is_looked_for_is_in_the_address(served):
     assert "Nothing fits" in nothing
 
 
-def test_further_pages_go_on_where_the_last_one_ended(alone):
+def test_further_pages_go_on_from_either_end(alone):
     refs = [alone.store.put(b"%d" % n, MediaMeta(f"{n}.txt"), "many") for n in range(150)]
-    seen, query = [], "scope=many"
-    while query:
+    ids = [ref.removeprefix("media://") for ref in refs]
+
+    def page_of(query):
+        """Return the ids of a page, and what to ask for those around it and for itself."""
         page = alone.client.get(f"/gallery?{query}&part=tiles").text
-        seen += re.findall(r'data-id="([^"]+)"', page)
-        query = re.search(r'data-next="([^"]*)"', page)[1].replace("&amp;", "&")
-    assert seen == [ref.removeprefix("media://") for ref in refs]
+        said = [re.search(f'data-{it}="([^"]*)"', page)[1] for it in ("before", "next", "at")]
+        return re.findall(r'data-id="([^"]+)"', page), *(it.replace("&amp;", "&") for it in said)
+
+    for query, whole in (("scope=many", ids[::-1]), ("scope=many&order=oldest", ids)):
+        seen, way = [], query
+        while way:
+            some, before, way, at = page_of(way)
+            assert bool(before) == bool(seen)
+            assert page_of(f"{query}&at={at}")[0] == some
+            seen += some
+        assert seen == whole
+        seen, way = [], f"{query}&before=end"
+        while way:
+            some, way, following, _ = page_of(way)
+            assert page_of(following)[0][:1] == seen[:1] if following else not seen
+            seen = some + seen
+        assert seen == whole
+    assert alone.client.get("/gallery?before=nonsense").status_code == 400
+    assert alone.client.get("/gallery?at=nonsense").status_code == 400
 
 
 def test_scopes_are_a_tree_with_counts(alone):
@@ -443,16 +463,48 @@ def test_failed_deletions_and_leases_are_shown(alone):
     assert str(path) not in page, "paths of the server's machine are nobody's business"
 
 
-def test_a_large_store_is_told_of_in_part_and_the_page_says_so(alone, monkeypatch):
+def test_what_ends_next_and_what_is_held_does_not_wait_for_a_count(alone, monkeypatch):
     from mediakeep.http.dashboard import census
 
-    monkeypatch.setattr(census, "MOST_LOOKED_AT", 3)
-    for number in range(5):
-        alone.store.put(b"%d" % number, MediaMeta(f"{number}.txt", "text/plain"), "many", ttl=500)
+    going_on = threading.Event()
+    counted = census._counted
+    monkeypatch.setattr(census, "_counted", lambda *them: going_on.wait(20) and counted(*them))
+    for number in range(9):
+        ttl = 500 + 100 * (number % 5)
+        alone.store.put(b"%d" % number, MediaMeta(f"ends-{ttl}.txt"), f"s:{number}", ttl=ttl)
+    everything, narrow = alone.token("*"), alone.token("s:3", "s:4")
+    with alone.store.lease(alone.store.put(b"held", MediaMeta("held.bin"), scope="held")):
+        page = alone.client.get("/", headers=everything).text
+        assert "counting…" in page
+        assert re.search(r'id="leases".*held\.bin.*1 held', page, re.DOTALL)
+    ends = re.compile(r"ends-(\d+)\.txt")
+    assert ends.findall(page) == ["500", "500", "600", "600", "700", "700"]
+    page = alone.client.get("/", headers=narrow).text
+    assert ends.findall(page) == ["800", "900"]
+    assert "held.bin" not in page
+    going_on.set()
+
+
+def test_types_and_scopes_are_counted_exactly_and_drawn_over_time(alone):
+    alone.store.put(b"1", MediaMeta("a.txt", "text/plain"), "chat:1")
+    ref = alone.store.put(b"22", MediaMeta("b.txt", "text/x-log"), "chat:2")
+    alone.store.share(ref, "mail")
+    folder = alone.config.state_folder()
+    past = Breakdowns(folder / "breakdowns.bin", lambda: time.time() - 3600)
+    past.add({"chat": (7, 7000), "gone<b>": (9, 9000)}, {"Text": (5, 5000)})
     page = alone.client.get("/").text
-    assert "those of the first 3 refs" in page
-    assert re.search(r"<dt>Live refs</dt><dd>5</dd>", page)
-    assert len(re.findall(r'class="ends"', page)) == 3
+    types = page[page.index('id="types"') : page.index('id="expiring"')]
+    assert re.search(r"Text.*?5\s*B.*?3 refs", types, re.DOTALL)
+    assert_inert(alone.client.get("/"))
+    plots = re.findall(r"<h3>([^<]*)</h3></figcaption>", page)
+    assert plots == ["Bytes by scope", "Refs by scope", "Bytes by type", "Refs by type"]
+    figure = page[page.index("Refs by scope") : page.index("Bytes by type")]
+    drawn = re.findall(r"<title>([^<]*)</title>.*?</g>", figure)
+    assert drawn == ["chat", "mail"], "those that are largest now"
+    chat = figure[figure.index("<title>chat") : figure.index("<title>mail")]
+    assert re.search(r'd="M[\d. ]+ L[\d. ]+"', chat), "from what was kept to what there is now"
+    narrow = alone.token("chat:*")
+    assert "by scope</h3>" not in alone.client.get("/", headers=narrow).text
 
 
 def test_no_page_waits_for_a_count_that_takes_long(alone, monkeypatch):
@@ -515,6 +567,49 @@ def test_samples_without_a_folder_are_in_memory():
     samples = Samples(None)
     samples.add(Use(3, 4))
     assert [(it.files, it.size) for it in samples.since(3600)] == [(3, 4)]
+
+
+def test_breakdowns_are_those_of_a_week_and_take_no_more_room(tmp_path):
+    now = [1_800_000_000.0]
+    path = tmp_path / "state" / "breakdowns.bin"
+    kept = Breakdowns(path, lambda: now[0])
+    assert kept.since(3600) == []
+    assert kept.is_due()
+    huge = {"\N{GRINNING FACE}" * 500 + str(n): (n, 2**60 + n) for n in range(1000)}
+    for slot in range(2 * breakdowns.SLOTS):
+        now[0] += breakdowns.EVERY_SECONDS
+        if slot % 100 == 0:
+            kept.add(huge, {"Text": (slot, slot * 10)})
+    assert not kept.is_due() or slot % 100
+    assert path.stat().st_size <= breakdowns.SLOTS * 2048
+    kept.add({"a": (1, 2)}, {})
+    assert not kept.is_due()
+    found = kept.since(14 * 86_400)
+    assert len(found) <= breakdowns.MOST_READ
+    recent = kept.since(300 * 150)
+    assert [it.sorts.get("Text", (0, 0))[0] for it in recent] == [3900, 4000, 0]
+    assert recent[-1].levels == {"a": (1, 2)}
+    assert 1 <= len(recent[0].levels) <= breakdowns.MOST_NAMES
+    with open(path, "r+b") as file:
+        file.seek(int(now[0] // 300) % breakdowns.SLOTS * 2048 + 20)
+        file.write(b"torn")
+    assert len(kept.since(300 * 150)) == 2
+
+
+def test_breakdowns_without_a_folder_are_in_memory():
+    kept = Breakdowns(None)
+    kept.add({"a": (1, 2)}, {"Text": (3, 4)})
+    (found,) = kept.since(600)
+    assert (found.levels, found.sorts) == ({"a": (1, 2)}, {"Text": (3, 4)})
+
+
+def test_several_lines_share_a_scale():
+    series = {"a": [(0.0, 10.0), (300.0, 20.0)], "b": [(0.0, 40.0), (300.0, 0.0)]}
+    plot = draw_lines(series, 300.0, 3600.0, binary=False)
+    assert [it.name for it in plot.parts] == ["a", "b"]
+    assert plot.levels[-1].value == 40
+    assert plot.parts[1].last[1] == plot.levels[0].at, "0 is at the bottom"
+    assert plot.lone
 
 
 def test_a_line_is_broken_where_nobody_looked():

@@ -1,9 +1,12 @@
 """The window in a real browser: what people do there, and what others would like to do to them."""
 
+import contextlib
 import io
+import sqlite3
 import subprocess
 import sys
 import wave
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -162,7 +165,7 @@ def test_files_are_dropped_into_the_scope_that_is_looked_at(visitor, served, tmp
     visitor.go("/gallery?scope=shelf:1")
     visitor.wait_live()
     drop(visitor, tmp_path / "dropped.jpg")
-    expect(visitor.page.locator(".tile-name")).to_have_text(["first.jpg", "dropped.jpg"])
+    expect(visitor.page.locator(".tile-name")).to_have_text(["dropped.jpg", "first.jpg"])
 
 
 def test_an_upload_that_is_refused_says_why(browser, tmp_path):
@@ -185,7 +188,7 @@ def test_the_gallery_shows_pictures_and_what_is_looked_for(visitor, served):
     expect(picture).to_have_js_property("naturalWidth", 256)
     visitor.page.fill("#search", "h")
     visitor.page.press("#search", "Enter")
-    expect(visitor.page.locator(".tile-name")).to_have_text(["harbour.jpg", "hill.jpg"])
+    expect(visitor.page.locator(".tile-name")).to_have_text(["hill.jpg", "harbour.jpg"])
     assert visitor.page.url.endswith("/gallery?scope=looks&name=h")
     visitor.page.click("#tree >> text=2")
     expect(visitor.page.locator(".tile-name")).to_have_text(["hill.jpg"])
@@ -195,38 +198,133 @@ def test_the_gallery_shows_pictures_and_what_is_looked_for(visitor, served):
     expect(visitor.page.get_by_text("Nothing fits")).to_be_visible()
 
 
-def test_scrolling_brings_page_after_page_and_lets_go_of_those_far_away(browser, served, session):
-    for number in range(480):
+def test_scrolling_shows_everything_and_lets_go_of_what_is_far_away(browser, served, session):
+    for number in range(700):
         put(served, "long", f"{number}.txt", b"%d" % number, "text/plain")
     size = {"width": 400, "height": 800}
     with visiting(browser, served.url, viewport=size, storage_state=session) as visitor:
         visitor.go("/gallery?scope=long")
-        seen = set()
-        while visitor.page.locator("#more").count():
+        for key, end in (("End", "#more"), ("Home", "#earlier")):
+            seen = set()
+            while visitor.page.locator(end).count():
+                seen |= set(visitor.page.locator(".tile-name").all_inner_texts())
+                visitor.page.keyboard.press(key)
+                visitor.page.wait_for_timeout(30)
             seen |= set(visitor.page.locator(".tile-name").all_inner_texts())
-            visitor.page.keyboard.press("End")
-            visitor.page.wait_for_timeout(30)
-        expect(visitor.page.locator("#tail")).to_contain_text("That is all")
-        seen |= set(visitor.page.locator(".tile-name").all_inner_texts())
-        assert seen >= {f"{number}.txt" for number in range(480)}
-        assert visitor.page.locator(".tile").count() < 480, "those far away made room"
-        visitor.page.keyboard.press("Home")
-        expect(visitor.page.locator(".tile-name").first).to_have_text("0.txt")
+            assert len(seen) == 700
+            assert visitor.page.locator(".tile").count() <= 8 * 60, "those far away made room"
+        expect(visitor.page.locator(".tile-name").first).to_have_text("699.txt")
 
 
-def test_back_from_a_file_leads_to_the_page_that_it_is_on(visitor, served):
-    for number in range(130):
-        put(served, "back", f"{number}.txt", b"%d" % number, "text/plain")
-    visitor.go("/gallery?scope=back")
-    tile = visitor.page.get_by_text("125.txt")
-    while not tile.count():
-        visitor.page.keyboard.press("End")
-        visitor.page.wait_for_timeout(30)
-    tile.click()
-    visitor.page.wait_for_url("**/media/*")
-    visitor.page.go_back()
-    expect(visitor.page.get_by_text("125.txt")).to_be_visible()
-    expect(visitor.page.get_by_text("To the beginning")).to_be_visible()
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A server with 100,000 files in one scope, which are rows only."""
+    with serving(tmp_path_factory.mktemp("large"), sweep_seconds=0) as served:
+        path = Path(served.config.store) / "catalog.db"
+        with contextlib.closing(sqlite3.connect(path)) as db, db:
+            numbers = (
+                "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 100000)"
+            )
+            db.execute(
+                f"{numbers} INSERT INTO locations (id, location, owned, size, sha256)"
+                " SELECT n, CAST('b/' || n AS BLOB), 1, n, '' FROM n"
+            )
+            db.execute(
+                f"{numbers} INSERT INTO refs SELECT randomblob(16), n, 'large', NULL,"
+                " json_object('filename', n || '.txt', 'content_type', 'text/plain'), 1.7e9 + n, NULL"
+                " FROM n"
+            )
+        yield served
+
+
+def first_in_sight(page):
+    """Return the name of the first tile below the bar, and where it is."""
+    return page.evaluate("""() => {
+        const tile = [...document.querySelectorAll(".tile")]
+            .find((it) => it.getBoundingClientRect().bottom > 72);
+        return [tile.querySelector(".tile-name").textContent, tile.getBoundingClientRect().top];
+    }""")
+
+
+def scroll_on(page, way):
+    """Scroll as far as it goes, and wait until a further page is there."""
+    page.evaluate(
+        """(way) => new Promise((done) => {
+            const pages = document.getElementById("pages");
+            const [end, last] = way > 0 ? ["lastElementChild", pages.lastElementChild]
+                : ["firstElementChild", pages.firstElementChild];
+            new MutationObserver((_, seeing) => {
+                if (pages[end] === last) return;
+                seeing.disconnect();
+                done();
+            }).observe(pages, { childList: true });
+            scrollTo({ top: way > 0 ? document.body.scrollHeight : 0, behavior: "instant" });
+        })""",
+        way,
+    )
+
+
+def comes_back_to(page, there):
+    """Wait until the first tile in sight is the one that was, where it was."""
+    name, top = there
+    page.wait_for_function(
+        """([name, top]) => {
+            const tile = [...document.querySelectorAll(".tile")]
+                .find((it) => it.querySelector(".tile-name").textContent === name);
+            return tile && Math.abs(tile.getBoundingClientRect().top - top) < 3;
+        }""",
+        arg=[name, top],
+    )
+
+
+def test_a_hundred_thousand_files_are_seen_through_a_window_of_some_hundred(browser, large):
+    with visiting(browser, large.url, viewport={"width": 1200, "height": 900}) as visitor:
+        page = visitor.page
+        visitor.go("/gallery?scope=large")
+        expect(page.locator(".tile-name").first).to_have_text("100000.txt")
+        devtools = visitor.context.new_cdp_session(page)
+        devtools.send("Performance.enable")
+        asked, nodes = [], []
+        for _ in range(3):
+            for _ in range(12):
+                scroll_on(page, 1)
+            devtools.send("HeapProfiler.collectGarbage")
+            numbers = {
+                it["name"]: it["value"] for it in devtools.send("Performance.getMetrics")["metrics"]
+            }
+            nodes.append(numbers["Nodes"])
+            asked.append(sum("part=tiles" in it for it in visitor.requests))
+            assert page.locator(".tile").count() <= 8 * 60
+        assert asked[2] - asked[1] <= 14, "one request for each further page"
+        assert nodes[2] < 1.3 * nodes[0], nodes
+        page.wait_for_function("location.search.includes('at=')")
+        there = first_in_sight(page)
+        page.get_by_role("link", name="To the end").click()
+        expect(page.locator("#tail")).to_contain_text("That is all")
+        expect(page.locator(".tile-name").last).to_have_text("1.txt")
+        scroll_on(page, -1)
+        scroll_on(page, -1)
+        assert int(first_in_sight(page)[0].removesuffix(".txt")) > 60, "earlier pages come above"
+        page.go_back()
+        comes_back_to(page, there)
+        page.get_by_role("link", name="To the beginning").click()
+        expect(page.locator(".tile-name").first).to_have_text("100000.txt")
+
+
+def test_back_from_a_file_leads_to_where_one_was(browser, large):
+    with visiting(browser, large.url, viewport={"width": 1200, "height": 900}) as visitor:
+        page = visitor.page
+        visitor.go("/gallery?scope=large")
+        for _ in range(4):
+            scroll_on(page, 1)
+        page.evaluate("scrollBy({ top: -333, behavior: 'instant' })")
+        there = first_in_sight(page)
+        name = there[0]
+        visitor.refused = ("410",)  # its bytes are not there
+        page.locator(".tile", has_text=name).locator(".tile-link").click(position={"x": 60, "y": 150})
+        page.wait_for_url("**/media/*")
+        page.go_back()
+        comes_back_to(page, there)
 
 
 def test_a_player_seeks_with_a_range_request(visitor, served):

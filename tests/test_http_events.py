@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("starlette")
 
 from http_server import DEADLINE, serving
-from mediakeep import open_store
+from mediakeep import MediaMeta, open_store
+from mediakeep.http import feed
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,6 @@ def listening(served, headers, last=""):
 @pytest.fixture(autouse=True)
 def _count_looks(served, monkeypatch):
     """Count how often the journal has been looked at since the test began."""
-    from mediakeep.http import feed
-
     looks = []
     news = feed._Journal.news
 
@@ -89,10 +88,32 @@ def test_put_and_its_end_are_told(served):
 
 def test_what_another_process_does_is_told(served):
     with listening(served, served.root) as stream, open_store(served.config.store) as other:
-        ref = other.put(b"of another process", scope="e:2")
+        ref = other.put(b"of another process", MediaMeta("other.txt"), "e:2")
+        put = stream.until("put")
+        assert (put["ref"], put["scope"], put["filename"]) == (ref, "e:2", "other.txt")
         assert stream.until("changed")["files"] >= 1
+        shared = other.share(ref, "e:2")
+        assert stream.until("put")["ref"] == shared, "though no more is stored than before"
         other.release(ref)
         assert stream.until("released")["ref"] == ref
+
+
+def test_a_put_is_told_once_and_those_before_never(served, monkeypatch):
+    monkeypatch.setattr(feed, "LOOK_SECONDS", 0.01)
+    with open_store(served.config.store) as other:
+        other.put(b"before", scope="e:5")
+        with listening(served, served.token("e:5")) as stream:
+            ids = []
+            for number in range(4):
+                ids.append(served.put(b"own %d" % number, "e:5", headers=served.root))
+                ids.append(other.put(b"other %d" % number, scope="e:5").removeprefix("media://"))
+            told = [stream.next() for _ in ids]
+            assert {name for name, _ in told} == {"put"}
+            assert sorted(said["id"] for _, said in told) == sorted(ids)
+            before = served.listened()
+            wait_until(lambda: served.listened() > before + 2)
+            other.put(b"last", scope="e:5")
+            assert stream.next()[1]["id"] not in ids, "nothing of it is told again"
 
 
 def test_a_token_hears_of_its_scopes_only(served):

@@ -20,7 +20,7 @@ from pictures import photograph, written
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     with serving(tmp_path_factory.mktemp("openapi"), requests_per_second=0) as served:
-        served.root = served.token("*", can="read,write,release,metrics")
+        served.root = served.token("*", can="read,write,release,metrics,admin")
         yield served
 
 

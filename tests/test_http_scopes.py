@@ -1,5 +1,6 @@
 """Scopes, lists, leases, shares and the journal over HTTP."""
 
+import base64
 import time
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ pytest.importorskip("starlette")
 
 from http_server import Served, serving
 from mediakeep import CleanupPolicy, FileMediaStore, MediaMeta
+from mediakeep.catalogs.listing import NIL
 from mediakeep.http import ServerConfig
 
 SCOPES = [
@@ -86,6 +88,27 @@ def test_pages_hold_everything_once_in_order(served):
         assert pages == -(-25 // limit)
 
 
+def test_pages_of_the_newest_first_are_the_same_the_other_way_round(tmp_path):
+    with serving(tmp_path) as served:
+        everything, narrow = served.token("*"), served.token("back:*")
+        for n in range(20):
+            served.put(b"%d" % n, ("back:1", "back:2", "other", "back:1:x")[n % 4], headers=everything)
+        for token in (everything, narrow):
+            served.client.headers.update(token)
+            for path, query in (
+                ("/v1/scopes/back", {"nested": "true"}),
+                ("/v1/scopes/back:2", {}),
+                ("/v1/media", {}),
+            ):
+                oldest, _ = listed(served, path, limit=3, **query)
+                newest, pages = listed(served, path, limit=3, order="newest", **query)
+                assert newest == oldest[::-1]
+                assert len(newest) == {"back:2": 5, "back": 15}.get(
+                    path.rpartition("/")[2], 20 if token is everything else 15
+                )
+                assert pages == -(-len(newest) // 3)
+
+
 def test_pages_stay_right_while_refs_come_and_go(served):
     ids = [served.put(b"%d" % n, "moving:b") for n in range(10)]
     first = served.client.get("/v1/scopes/moving?nested=true&limit=4").json()
@@ -112,7 +135,18 @@ def test_names_of_scopes_come_in_pages(served):
     assert second == {"scopes": ["names:3:x"], "next": None}
 
 
-@pytest.mark.parametrize("cursor", ["", "nonsense", "bnVsbA", "WzEsMiwzXQ", "WyJhIiwx", "\u00e9"])
+def spelled(cursor):
+    return base64.urlsafe_b64encode(cursor.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        *("", "nonsense", "bnVsbA", "WzEsMiwzXQ", "WyJhIiwx", "\u00e9"),
+        *(spelled(f'["\\ud800",1,"{NIL}"]'), spelled('["a",1,"media://x"]')),
+        spelled(f'["a",{10**30},"{NIL}"]'),
+    ],
+)
 def test_a_cursor_that_is_none_is_refused(served, cursor):
     for path in ("/v1/media", "/v1/scopes", "/v1/scopes/a"):
         assert served.client.get(path, params={"cursor": cursor}).status_code == 400

@@ -195,10 +195,6 @@ def test_what_only_the_servers_machine_can_do_says_where_to_do_it(store, tmp_pat
         (lambda: store.store(tmp_path / "file"), "put its bytes"),
         (lambda: store.store_many([(tmp_path / "file", MediaMeta())]), "put_many"),
         (lambda: store.put(b"x", borrowed), "forget_only"),
-        (store.sweep, "mediakeep sweep"),
-        (store.clean_expired, "mediakeep sweep"),
-        (store.reconcile, "mediakeep check"),
-        (lambda: store.erase("s"), "mediakeep erase"),
     ):
         with pytest.raises(NotOverHTTP, match=advice):
             verb()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 
 import psycopg
@@ -872,6 +872,10 @@ def test_no_verb_scans_a_table_that_grows(server, opened, ask, monkeypatch):
     number, _ = catalog.lease(ref, 60)
     catalog.renew([number], 60)
     list(catalog.entries("t", nested=True)), list(catalog.refs_at("/m/f"))
+    list(catalog.entries(after=catalog.entry(ref), newest=True))
+    next(catalog.entries("t", nested=True, newest=True))
+    assert len(catalog.latest()) > 1000
+    assert len(catalog.expiring(9)) == len(catalog.leased(9)) == 9
     catalog.release(ref)
     catalog.release_scope("s", refuse_leased=True)
     catalog.end_lease(number)
@@ -898,6 +902,41 @@ def test_no_verb_scans_a_table_that_grows(server, opened, ask, monkeypatch):
         }
     assert not scanned
     assert len(said) > 40
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_a_page_from_the_middle_of_a_large_scope_reads_a_page(server, opened, ask, monkeypatch, newest):
+    catalog = opened()
+    fill(ask, 10_000)
+    ask("UPDATE {s}.refs SET scope = 'chat'")
+    ask("ANALYZE {s}.refs")
+    middle = next(islice(catalog.entries("chat"), 5000, None))
+    said: dict[str, object] = {}
+    plain = psycopg.Connection.execute
+
+    def execute(self, statement, values=None, **options):
+        said.setdefault(statement, values)
+        return plain(self, statement, values, **options)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", execute)
+    some = list(islice(catalog.entries("chat", nested=True, after=middle, newest=newest), 3))
+    step = -1 if newest else 1
+    assert [it.stored_at.timestamp() for it in some] == [
+        middle.stored_at.timestamp() + n * step for n in (1, 2, 3)
+    ]
+    monkeypatch.undo()
+    ((statement, values),) = said.items()
+    with psycopg.connect(server.url) as connection:
+        ((plan,),) = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values).fetchall()
+    (found,) = [it for it in nodes(plan[0]["Plan"]) if it.get("Index Name") == "refs_scope"]
+    read = found["Actual Rows"] + found.get("Rows Removed by Filter", 0)
+    assert read == found["Actual Rows"] == 500
+
+
+def nodes(plan: dict) -> Iterator[dict]:
+    yield plan
+    for part in plan.get("Plans", ()):
+        yield from nodes(part)
 
 
 def test_the_tables_that_grow_are_vacuumed_early_and_with_their_indexes(opened, ask):

@@ -3,6 +3,7 @@
 import os
 import re
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,20 @@ def test_releasing_one_ref_leaves_its_scope(store, make):
     assert store.release(ref) is False
     assert (a.exists(), b.exists()) == (False, True)
     assert [entry.ref for entry in store.entries("s")] == [other]
+
+
+def test_entries_come_in_pages_from_either_end(store):
+    for n in range(10):
+        store.put(b"%d" % n, MediaMeta(), f"s:{n % 2}")
+    in_order = [it.ref for it in store.entries()]
+    for newest, whole in ((False, in_order), (True, in_order[::-1])):
+        seen, last = [], None
+        while page := list(islice(store.entries("s", nested=True, after=last, newest=newest), 3)):
+            seen += page
+            last = page[-1]
+        assert [it.ref for it in seen] == whole
+    store.release(seen[0].ref)
+    assert [it.ref for it in store.entries("s:1", after=seen[0], newest=True)] == in_order[-2:4:-1]
 
 
 def test_a_shared_file_outlives_the_scope_it_came_in(store, make):

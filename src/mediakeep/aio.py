@@ -33,6 +33,7 @@ from mediakeep.model import (
     Finding,
     Media,
     MediaMeta,
+    Position,
     Receipt,
     ReconcileReport,
     Stats,
@@ -325,9 +326,17 @@ class AsyncMediaStore:
         """Return all that is known of the live `ref`, as :meth:`MediaStore.entry` does."""
         return await self._look_up(partial(self._store.entry, ref))
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> AsyncIterator[Entry]:
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> AsyncIterator[Entry]:
         """Yield the live refs, as :meth:`MediaStore.entries` does; it may be left early."""
-        return Pages(self._offload, partial(self._store.entries, scope, nested=nested), PAGE)
+        list_them = partial(self._store.entries, scope, nested=nested, after=after, newest=newest)
+        return Pages(self._offload, list_them, PAGE)
 
     async def scopes(self) -> list[str]:
         """Return the names of the scopes that have a live ref, sorted."""

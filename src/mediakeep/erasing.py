@@ -1,11 +1,12 @@
 """Erase: a user's files are to go now, and somebody wants to know that they have."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from mediakeep.catalogs import Catalog, EndedFile, Reaped
 from mediakeep.errors import StillLeased
-from mediakeep.model import Erased
+from mediakeep.model import Entry, Erased
 
 Reap = Callable[[Iterable[str]], Reaped]
 
@@ -39,6 +40,30 @@ def erase(catalog: Catalog, reap: Reap, scope: str, *, wait: float | None) -> tu
         Erased(location, file.size, file.refs, result(location, file))
         for location, file in sorted(ended.files.items())
     )
+
+
+def foresee(entries: Iterable[Entry]) -> tuple[Erased, ...]:
+    """Return what erasing the scope of these `entries` tells if nobody else does anything meanwhile.
+
+    A file that it would wait for, or be refused because of, has the result `leased: …`.
+    """
+    refs: Counter[str] = Counter()
+    files: dict[str, Entry] = {}
+    for entry in entries:
+        refs[entry.location] += 1
+        files[entry.location] = entry
+
+    def result(entry: Entry) -> str:
+        if not entry.owned:
+            return "kept: borrowed"
+        if entry.refs > refs[entry.location]:
+            return "kept: another scope has a ref of it"
+        if entry.leases:
+            times = f"{entry.leases} time{'s' if entry.leases > 1 else ''}"
+            return f"leased: {times}, so say how long to wait"
+        return "deleted"
+
+    return tuple(Erased(name, it.size, refs[name], result(it)) for name, it in sorted(files.items()))
 
 
 def _await_leases(

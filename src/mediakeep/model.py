@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class CleanupPolicy(StrEnum):
@@ -96,6 +96,22 @@ class Entry:
     """The content type that was said of the bytes, and..."""
     detected_type: str = ""
     """...the one that they show; empty where they show none, or were not looked at."""
+
+
+class Position(Protocol):
+    """A place in a list of entries, to go on from it; every entry is one."""
+
+    @property
+    def scope(self) -> str:
+        """The scope of the ref."""
+
+    @property
+    def stored_at(self) -> datetime:
+        """When it was stored."""
+
+    @property
+    def ref(self) -> str:
+        """The ref, which need not be live."""
 
 
 _TYPE_PATTERN = re.compile(r"\*/\*|[a-z0-9][a-z0-9!#$&^_.+-]*/(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")

@@ -42,6 +42,7 @@ from mediakeep.model import (
     Limits,
     Media,
     MediaMeta,
+    Position,
     Receipt,
     ReconcileReport,
     Stats,
@@ -642,13 +643,28 @@ class MediaStore:
         """Return all that is known of the live `ref`; raises as `resolve` does."""
         return self._with_path(self._catalog.entry(ref))
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
         """Yield the live refs by scope and then by age: all, or those of `scope`.
 
-        With `nested` those of the scopes below it too. Refs that start or end while you iterate may be
-        in it or not.
+        Refs that start or end while you iterate may be in it or not; every other one comes once. To show
+        a page, take as many as it has with `itertools.islice`; for the next one ask for what comes
+        `after` the last. That costs the same however many there are.
+
+        Args:
+            scope: of which scope; by default of all.
+            nested: those of the scopes below it too.
+            after: an entry, which need not live any more: only what comes behind its place is listed.
+            newest: the other way round: the last scope first, and of each the newest ref.
         """
-        return map(self._with_path, self._catalog.entries(scope, nested=nested))
+        entries = self._catalog.entries(scope, nested=nested, after=after, newest=newest)
+        return map(self._with_path, entries)
 
     def _with_path(self, entry: Entry) -> Entry:
         return entry if entry.path else replace(entry, path=self._blobs.local_path(entry.location))

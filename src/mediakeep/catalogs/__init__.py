@@ -8,9 +8,11 @@ delete the bytes. That is how a registration meets a deletion of the same file: 
 and then sees what it did.
 """
 
+import heapq
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +27,7 @@ from mediakeep.errors import (
     StillLeased,
     UnknownRef,
 )
-from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Receipt, Stats
+from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Position, Receipt, Stats
 
 __all__ = [
     "Catalog",
@@ -39,6 +41,7 @@ __all__ = [
     "Place",
     "Reaped",
     "Registration",
+    "Tally",
     "Use",
     "Why",
 ]
@@ -81,7 +84,7 @@ class Registration:
     detected: str = ""
     """The content type that the bytes show."""
     stored_at: float = field(default=0.0, compare=False)
-    """Set by the catalog, by its clock; so is `expires_at`."""
+    """Set by the catalog, by its clock, in whole microseconds; so is `expires_at`, in any fractions."""
     expires_at: float | None = field(default=None, compare=False)
     _path: Path | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -139,6 +142,16 @@ class Use(NamedTuple):
     size: int
 
 
+class Tally(NamedTuple):
+    """Refs of one scope and one sort of content type; a file counts for each of its refs."""
+
+    scope: str
+    major: str
+    """What stands before the slash, such as `image`; empty for others."""
+    refs: int
+    size: int
+
+
 class Fault(NamedTuple):
     """Something in the catalog that contradicts something else in it, or is out of date."""
 
@@ -156,6 +169,11 @@ HasBytes = Callable[[str, Registration], bool]
 
 ORDER_SECONDS = 1e-6
 """How much younger each ref of a batch is than the one before it, so that they stay in order."""
+
+
+def moment(seconds: float) -> float:
+    """Return a time in whole microseconds, so that a `datetime` keeps all of it."""
+    return (seconds * 1e6 + 0.5) // 1 / 1e6
 
 
 DeleteMany = Callable[[Sequence[str]], Mapping[str, OSError]]
@@ -401,8 +419,38 @@ class Catalog(ABC):
         """Return all that is known of the live `ref`; raises as `get` does."""
 
     @abstractmethod
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
-        """Yield the live refs, all of them or those of a scope, by scope and then by age."""
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
+        """Yield the live refs, all of them or those of a scope, by scope, then by age, then by ref.
+
+        With `newest` the other way round: the last scope first, and of each the newest ref. With `after`
+        those that come behind that place in this order, whether its ref is live or not. To get there
+        costs no more than a page, however many come before it.
+        """
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        """Return the scopes that have a live ref, each with the time of its newest."""
+        newest = ((name, next(self.entries(name, newest=True), None)) for name in self.scopes())
+        return [(name, it.stored_at) for name, it in newest if it is not None]
+
+    def expiring(self, limit: int) -> list[Entry]:
+        """Return up to `limit` live refs that have a time to live, those that end next first."""
+        mortal = (it for it in self.entries() if it.expires_at is not None)
+        return heapq.nsmallest(limit, mortal, key=lambda it: (it.expires_at, it.ref))
+
+    def leased(self, limit: int) -> list[Entry]:
+        """Return up to `limit` live refs of files that a live lease holds, one of each file."""
+        found: dict[str, Entry] = {}
+        for it in self.entries():
+            if it.leases and len(found) < limit:
+                found.setdefault(it.location, it)
+        return list(found.values())
 
     @abstractmethod
     def refs_at(self, location: str) -> Iterator[Registration]:
@@ -418,6 +466,20 @@ class Catalog(ABC):
     @abstractmethod
     def stats(self, *, by_scope: bool = False) -> Stats:
         """Return the books in numbers."""
+
+    def tally(self, majors: Sequence[str]) -> list[Tally]:
+        """Return how many live refs of which sort each scope has, at a cost in proportion to them all.
+
+        Content types are told apart by what stands before their slash, if it is one of `majors`.
+        """
+        found: dict[tuple[str, str], list[int]] = {}
+        for it in self.entries():
+            name, slash, _ = it.meta.content_type.partition("/")
+            major = name.lower() if slash and name.lower() in majors else ""
+            counted = found.setdefault((it.scope, major), [0, 0])
+            counted[0] += 1
+            counted[1] += it.size
+        return [Tally(*sort, *counted) for sort, counted in found.items()]
 
     @abstractmethod
     def use(self) -> Use:

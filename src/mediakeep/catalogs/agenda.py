@@ -34,6 +34,19 @@ class Agenda:
                 self._dead -= 1
         return due
 
+    def first(self, limit: int) -> list[str]:
+        """Return up to `limit` live refs, those that are due first, at a cost in proportion."""
+        found: list[str] = []
+        heads = [(*self._heap[0], 0)] if self._heap else []
+        while heads and len(found) < limit:
+            _, ref, i = heapq.heappop(heads)
+            if self._is_live(ref):
+                found.append(ref)
+            for under in (2 * i + 1, 2 * i + 2):
+                if under < len(self._heap):
+                    heapq.heappush(heads, (*self._heap[under], under))
+        return found
+
     def count_before(self, when: float) -> int:
         """Return how many live refs are due strictly before `when`, at a cost in proportion."""
         return sum(1 for _ in self._before(when))

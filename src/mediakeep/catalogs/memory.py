@@ -4,8 +4,10 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from itertools import count
+from datetime import datetime
+from itertools import count, islice
 from typing import NamedTuple
 
 from mediakeep.catalogs import (
@@ -30,11 +32,13 @@ from mediakeep.catalogs import (
     is_going,
     lives_elsewhere,
     location_of,
+    moment,
     still_leased,
 )
 from mediakeep.catalogs.agenda import Agenda
 from mediakeep.catalogs.contents import Content, contents_of, share_out
 from mediakeep.catalogs.locks import KeyedLock
+from mediakeep.catalogs.roll import Roll
 from mediakeep.clocks import steady_clock, time_of
 from mediakeep.errors import UnknownRef
 from mediakeep.model import (
@@ -42,12 +46,16 @@ from mediakeep.model import (
     Entry,
     FailedDeletion,
     Limits,
+    Position,
     Receipt,
     ScopeStats,
     Stats,
 )
 
 __all__ = ["MemoryCatalog"]
+
+PAGE = 500
+"""How many refs are listed under the lock at a time."""
 
 FEW = 4
 """Up to how many refs of one location are kept in a tuple."""
@@ -111,7 +119,6 @@ class MemoryCatalog(Catalog):
         "_by_ttl",
         "_clock",
         "_condemned",
-        "_disordered",
         "_ended",
         "_journal",
         "_leases",
@@ -133,8 +140,7 @@ class MemoryCatalog(Catalog):
         self._lock = threading.Lock()
         self._on_location = KeyedLock()
         self._refs: dict[str, Registration] = {}
-        self._scopes: dict[str, dict[str, None]] = {}
-        self._disordered: set[str] = set()  # scopes whose refs are not in the order of their age
+        self._scopes: dict[str, Roll] = {}
         self._locations: dict[str, _Location] = {}  # with a live ref
         self._condemned: dict[str, _Location] = {}  # without; a borrowed one while it is leased
         self._twins: dict[str, list[str]] = {}  # live blobs by sha256
@@ -248,8 +254,7 @@ class MemoryCatalog(Catalog):
             self._place(name, owned, refs[0].size, refs[0].sha256)
             for it in missing.values():
                 self._ended.pop(it.ref, None)
-                self._enter(replace(it))
-                self._disordered.add(it.scope)
+                self._enter(replace(it, stored_at=moment(it.stored_at)))
         return len(missing)
 
     def share(
@@ -268,13 +273,13 @@ class MemoryCatalog(Catalog):
     def _write(self, new: Sequence[Registration], ttl: float | None, limits: Limits | None) -> None:
         if limits is not None:
             self._check_limits(new, limits)
-        now = self._clock()
+        now = moment(self._clock())
         for it in new:
             owned = it.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
             self._place(it.location, owned, it.size, it.sha256)
             it.stored_at, it.expires_at = now, None if ttl is None else now + ttl
             self._enter(it)
-            now += ORDER_SECONDS
+            now = moment(now + ORDER_SECONDS)
 
     def _place(self, name: str, owned: bool, size: int, sha256: str) -> None:
         """Make a location live, or join the live one."""
@@ -299,7 +304,10 @@ class MemoryCatalog(Catalog):
         ref = new.ref
         self._locations[new.location].join(ref)
         self._refs[ref] = new
-        self._scopes.setdefault(new.scope, {})[ref] = None
+        scope = self._scopes.get(new.scope)
+        if scope is None:
+            scope = self._scopes[new.scope] = Roll(self._refs)
+        scope.add(new)
         if new.expires_at is None:
             self._by_age.add(ref, new.stored_at)
         else:
@@ -322,7 +330,7 @@ class MemoryCatalog(Catalog):
         check_room(limits, before, Use(before.files + files, before.size + more))
         if limits.max_scope_bytes is not None:
             for scope in {it.scope for it in new}:
-                inside = {self._refs[ref].location for ref in self._scopes.get(scope, ())}
+                inside = {it.location for it in self._scopes.get(scope, ())}
                 coming = {it.location for it in new if it.scope == scope} - inside
                 added = sum(sizes[name] for name in coming)
                 size = sum(self._locations[name].size for name in inside) + added
@@ -368,29 +376,62 @@ class MemoryCatalog(Catalog):
                 detected_type=found.detected,
             )
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
         names = self.scopes() if scope is None else self._named(scope, nested)
+        if newest:
+            names.reverse()
         for name in names:
-            with self._lock:
-                self._put_in_order(name)
-                refs = list(self._scopes.get(name, ()))
-            for ref in refs:
-                try:
-                    yield self.entry(ref)
-                except UnknownRef:  # ended since
-                    continue
+            place = None
+            if after is not None and name == after.scope:
+                place = (after.stored_at.timestamp(), after.ref)
+            elif after is not None and (name > after.scope) is newest:
+                continue
+            while True:
+                with self._lock:
+                    roll = self._scopes.get(name)
+                    found, place = ([], None) if roll is None else roll.page(place, PAGE, newest=newest)
+                for it in found:
+                    with suppress(UnknownRef):  # ended since
+                        yield self.entry(it.ref)
+                if place is None:
+                    break
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        with self._lock:
+            newest = [(name, it.page(None, 1, newest=True)[0]) for name, it in self._scopes.items()]
+            return [(name, time_of(them[0].stored_at)) for name, them in newest]
+
+    def expiring(self, limit: int) -> list[Entry]:
+        with self._lock:
+            refs = self._by_ttl.first(limit)
+        return self._entries_of(refs)
+
+    def leased(self, limit: int) -> list[Entry]:
+        with self._lock:
+            held = dict.fromkeys(self._leases.values())
+            places = (self._locations[it] for it in held if it in self._locations)
+            refs = [min(it.refs) for it in islice(places, limit)]
+        return self._entries_of(refs)
+
+    def _entries_of(self, refs: Iterable[str]) -> list[Entry]:
+        found = []
+        for ref in refs:
+            with suppress(UnknownRef):  # ended since
+                found.append(self.entry(ref))
+        return found
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         with self._lock:
             there = self._locations.get(location)
             found = [self._refs[ref] for ref in sorted(there.refs)] if there is not None else []
         yield from found
-
-    def _put_in_order(self, scope: str) -> None:
-        if scope in self._disordered:
-            self._disordered.discard(scope)
-            by_age = sorted(self._scopes.get(scope, ()), key=lambda ref: self._refs[ref].stored_at)
-            self._scopes[scope] = dict.fromkeys(by_age)
 
     def scopes(self) -> list[str]:
         with self._lock:
@@ -416,7 +457,7 @@ class MemoryCatalog(Catalog):
         ended = Ended()
         names = self._named(scope, nested)
         with self._lock:
-            refs = [ref for name in names for ref in self._scopes.get(name, ())]
+            refs = [it.ref for name in names for it in self._scopes.get(name, ())]
             if refuse_leased:
                 self._refuse_leased(refs)
             for ref in refs:
@@ -453,10 +494,9 @@ class MemoryCatalog(Catalog):
         if why is not Why.EXPIRED:  # else it has just been taken from its agenda
             (self._by_age if dead.expires_at is None else self._by_ttl).ended()
         scope = self._scopes[dead.scope]
-        del scope[ref]
+        scope.ended()
         if not scope:
             del self._scopes[dead.scope]
-            self._disordered.discard(dead.scope)
         location = self._locations[dead.location]
         location.leave(ref)
         if not location.refs:
@@ -666,7 +706,7 @@ class MemoryCatalog(Catalog):
 
     def _scope_stats(self, name: str) -> ScopeStats:
         refs = self._scopes[name]
-        files = {self._refs[ref].location for ref in refs}
+        files = {it.location for it in refs}
         return ScopeStats(len(refs), len(files), sum(self._locations[it].size for it in files))
 
     def _note(self, what: str, ref: str, scope: str, location: str, size: int, error: str = "") -> None:

@@ -14,6 +14,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from datetime import datetime
 from typing import Any
 
 from mediakeep.catalogs import (
@@ -26,8 +27,10 @@ from mediakeep.catalogs import (
     Place,
     Reaped,
     Registration,
+    Tally,
     Use,
     Why,
+    moment,
 )
 from mediakeep.catalogs import postgres_checks as checks
 from mediakeep.catalogs import postgres_journal as journal
@@ -47,7 +50,7 @@ from mediakeep.catalogs.postgres_schema import ALONE, LEASED, NOW
 from mediakeep.catalogs.rows import HISTORY_SECONDS, names_below, process, uuid_of
 from mediakeep.clocks import Clock
 from mediakeep.errors import UnknownRef
-from mediakeep.model import Entry, Limits, Receipt, Stats
+from mediakeep.model import Entry, Limits, Position, Receipt, Stats
 
 __all__ = ["PostgresCatalog", "migrate"]
 
@@ -233,8 +236,11 @@ class PostgresCatalog(Catalog):
             raise
 
     def _now(self) -> float | None:
-        """Return the time by the clock that was given; without one the database has its own."""
-        return None if self._clock is None else self._clock()
+        """Return the time by the clock that was given; without one the database has its own.
+
+        Both are of whole microseconds.
+        """
+        return None if self._clock is None else moment(self._clock())
 
     def _place(self, location: str) -> dict[str, Any]:
         name, whole = name_of(location)
@@ -350,13 +356,24 @@ class PostgresCatalog(Catalog):
     def entry(self, ref: str) -> Entry:
         return self._reading.entry(ref, self._now())
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
-        if scope is None:
-            yield from self._reading.entries("", None, self._now())
-            return
-        yield from self._reading.entries(scope, f"{scope}\x01", self._now())
-        if nested:
-            yield from self._reading.entries(*names_below(scope), self._now())
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
+        return self._reading.entries(scope, self._now(), nested=nested, after=after, newest=newest)
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        return self._reading.latest()
+
+    def expiring(self, limit: int) -> list[Entry]:
+        return self._reading.expiring(limit, self._now())
+
+    def leased(self, limit: int) -> list[Entry]:
+        return self._reading.leased(limit, self._now())
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         return self._reading.refs_at(location)
@@ -523,6 +540,9 @@ class PostgresCatalog(Catalog):
 
     def use(self) -> Use:
         return self._database.run(lambda it, _: numbers.use(self._database, it))
+
+    def tally(self, majors: Sequence[str]) -> list[Tally]:
+        return numbers.tally(self._database, majors)
 
     def stats(self, *, by_scope: bool = False) -> Stats:
         return numbers.stats(self._database, self._now(), by_scope=by_scope)

@@ -17,6 +17,7 @@ from mediakeep.catalogs import (
     is_going,
     lives_elsewhere,
     location_of,
+    moment,
 )
 from mediakeep.catalogs.contents import Content, contents_of, share_out
 from mediakeep.catalogs.postgres_beginnings import MADE_LIVE, check_scope
@@ -28,7 +29,7 @@ from mediakeep.catalogs.postgres_schema import NOW
 from mediakeep.catalogs.rows import said_of, uuid_of
 from mediakeep.model import CleanupPolicy, Limits
 
-_SINCE = f"{NOW} + n.n * {ORDER_SECONDS}"
+_SINCE = f"(floor(({NOW} + n.n * {ORDER_SECONDS}) * 1e6 + 0.5) / 1e6)"
 _WRITE = f"""
     WITH new AS MATERIALIZED (
         SELECT * FROM json_to_recordset(%(rows)s::json) AS it (
@@ -181,7 +182,7 @@ class Batches:
             entering = []
             for it in wanted.values():
                 if it.ref in missing:
-                    times = {"stored_at": it.stored_at, "expires_at": it.expires_at}
+                    times = {"stored_at": moment(it.stored_at), "expires_at": it.expires_at}
                     entering.append({**self._place(location), **_entered(it), **times})
             self._write(connection, [place, *entering], None, now)
             return len(entering)

@@ -1,8 +1,9 @@
 """A PostgreSQL catalog in numbers. `stats` counts what there is, so its cost grows with it."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from mediakeep.catalogs import NAMED_FAILURES, Use
+from mediakeep.catalogs import NAMED_FAILURES, Tally, Use
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_schema import NOW
 from mediakeep.catalogs.rows import stats_of
@@ -43,6 +44,24 @@ _FAILED = f"""
     SELECT coalesce(whole, location), error, attempts FROM mediakeep.locations
     WHERE condemned IS NOT NULL AND attempts > 0 ORDER BY id LIMIT {NAMED_FAILURES}
 """
+
+
+# Meta is JSON in which a quote within a text has a backslash before it: so this is the key, and no text.
+_TALLY = r"""
+    SELECT scope, CASE WHEN major = ANY (%(majors)s) THEN major ELSE '' END, count(*), sum(size)::bigint
+    FROM (
+        SELECT scope, location_id,
+               lower(substring(meta FROM '"content_type": "([^"/\\]*)/')) AS major
+        FROM mediakeep.refs
+    ) r
+    JOIN mediakeep.locations l ON l.id = r.location_id
+    GROUP BY 1, 2
+"""
+
+
+def tally(database: Database, majors: Sequence[str]) -> list[Tally]:
+    """Return how many refs of which sort each scope has."""
+    return [Tally(*row) for row in database.rows(_TALLY, {"majors": list(majors)})]
 
 
 def use(database: Database, connection: Connection) -> Use:

@@ -3,15 +3,18 @@
 import os
 import random
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 from mediakeep.catalogs import Place, Registration, Why
+from mediakeep.catalogs.listing import Spot, stretches
 from mediakeep.catalogs.postgres_database import Database
 from mediakeep.catalogs.postgres_hosts import SHARED, host_of, name_of
 from mediakeep.catalogs.postgres_schema import LEASED, NOW
 from mediakeep.catalogs.rows import entry_of, meta_and_types, place_of, uuid_of
+from mediakeep.clocks import time_of
 from mediakeep.errors import MediaElsewhere, UnknownRef
-from mediakeep.model import Entry
+from mediakeep.model import Entry, Position
 
 PAGE = 500
 """Rows that are read at a time, so that nobody holds a snapshot for long."""
@@ -42,15 +45,40 @@ _ENTRIES = f"""
            (SELECT count(*) FROM mediakeep.leases WHERE location_id = l.id AND deadline >= {NOW})
     FROM page r JOIN mediakeep.locations l ON l.id = r.location_id
         JOIN counts c ON c.location_id = l.id
-    ORDER BY r.scope, r.stored_at, r.ref
+    ORDER BY {{order}}
 """
-_ENTRY = _ENTRIES.format(where="WHERE r.ref = %(ref)s::uuid")
-_PAGE = _ENTRIES.format(
-    where="WHERE (r.scope, r.stored_at, r.ref) > (%(scope)s, %(stored_at)s, %(ref)s::uuid) {before_end}"
-    f" ORDER BY r.scope, r.stored_at, r.ref LIMIT {PAGE}"
+_ENTRY = _ENTRIES.format(where="WHERE r.ref = %(ref)s::uuid", order="r.ref")
+_PLACE = "(%(scope)s, %(stored_at)s, %(ref)s::uuid)"
+
+
+def _page(where: str, order: str) -> str:
+    return _ENTRIES.format(where=f"WHERE {where} ORDER BY {order} LIMIT {PAGE}", order=order)
+
+
+_EXPIRING = _ENTRIES.format(
+    where="WHERE r.expires_at IS NOT NULL ORDER BY r.expires_at LIMIT %(limit)s",
+    order="r.expires_at, r.ref",
 )
-_FROM = _PAGE.format(before_end="")
-_FROM_TO = _PAGE.format(before_end="AND r.scope < %(end)s")
+# One ref of each location that is held; several leases may hold one.
+_LEASED = _ENTRIES.format(
+    where=f"""WHERE r.ref = ANY (ARRAY(
+        SELECT (
+            SELECT ref FROM mediakeep.refs WHERE location_id = held.location_id ORDER BY ref LIMIT 1
+        ) FROM (
+            SELECT DISTINCT location_id FROM (
+                SELECT location_id FROM mediakeep.leases WHERE deadline >= {NOW}
+                ORDER BY deadline LIMIT 10 * %(limit)s::bigint
+            ) live LIMIT %(limit)s
+        ) held
+    ))""",
+    order="r.ref",
+)
+_OLDEST = "r.scope, r.stored_at, r.ref"
+_FROM = _page(f"({_OLDEST}) > {_PLACE}", _OLDEST)
+_FROM_TO = _page(f"({_OLDEST}) > {_PLACE} AND r.scope < %(end)s", _OLDEST)
+_NEWEST = "r.scope DESC, r.stored_at DESC, r.ref DESC"
+_BACK = _page("r.scope >= %(first)s", _NEWEST)
+_BACK_FROM = _page(f"({_OLDEST}) < {_PLACE} AND r.scope >= %(first)s", _NEWEST)
 
 _REFS_AT = f"""
     SELECT r.ref::text, {COLUMNS}
@@ -71,6 +99,14 @@ _SCOPES = """
     )
     SELECT name FROM names WHERE name IS NOT NULL
 """
+# Two seeks per scope, however many refs each of them has.
+_LATEST = _SCOPES.replace(
+    "SELECT name FROM names WHERE",
+    """SELECT name, (
+        SELECT stored_at FROM mediakeep.refs WHERE scope = name
+        ORDER BY scope DESC, stored_at DESC LIMIT 1
+    ) FROM names WHERE""",
+)
 _WAITING = f"""
     SELECT coalesce(l.whole, l.location), l.size, l.owned, l.condemned FROM mediakeep.locations l
     WHERE l.host = %(host)s AND l.condemned > %(after)s AND l.condemned <= %(end)s AND NOT {LEASED}
@@ -148,18 +184,44 @@ class Reading:
             raise self.dead(ref)
         return entry_of(ref, rows[0][1:])
 
-    def entries(self, first: str, end: str | None, now: float | None) -> Iterator[Entry]:
-        """Yield the entries of the scopes from `first` up to, not including, `end`."""
-        statement = _FROM if end is None else _FROM_TO
-        after: tuple[str, float, str] = (first, float("-inf"), "00000000-0000-0000-0000-000000000000")
-        while True:
-            scope, stored_at, ref = after
-            values = {"scope": scope, "stored_at": stored_at, "ref": ref, "end": end, "now": now}
-            rows = self._database.rows(statement, values)
-            yield from (entry_of(f"media://{row[0]}", row[1:]) for row in rows)
-            if len(rows) < PAGE:
-                return
-            after = (rows[-1][1], rows[-1][7], rows[-1][0])
+    def entries(
+        self,
+        scope: str | None,
+        now: float | None,
+        *,
+        nested: bool,
+        after: Position | None,
+        newest: bool,
+    ) -> Iterator[Entry]:
+        """Yield the entries as `Catalog.entries` does."""
+        for first, end, place in stretches(scope, after, "\x01", nested=nested, newest=newest):
+            while True:
+                values: dict[str, Any] = {"first": first, "end": end, "now": now}
+                if place is not None:
+                    values |= {**_without_nul(place)._asdict(), "ref": uuid_of(place.ref)}
+                if newest:
+                    statement = _BACK if place is None else _BACK_FROM
+                else:
+                    statement = _FROM if end is None else _FROM_TO
+                rows = self._database.rows(statement, values)
+                yield from (entry_of(f"media://{row[0]}", row[1:]) for row in rows)
+                if len(rows) < PAGE:
+                    break
+                place = Spot(rows[-1][1], rows[-1][7], f"media://{rows[-1][0]}")
+
+    def latest(self) -> list[tuple[str, datetime]]:
+        """Return the scopes, each with the time of its newest ref."""
+        return [(name, time_of(at)) for name, at in self._database.rows(_LATEST)]
+
+    def expiring(self, limit: int, now: float | None) -> list[Entry]:
+        """Return the entries that end next, the first of them first."""
+        rows = self._database.rows(_EXPIRING, {"limit": limit, "now": now})
+        return [entry_of(f"media://{row[0]}", row[1:]) for row in rows]
+
+    def leased(self, limit: int, now: float | None) -> list[Entry]:
+        """Return entries of files that a lease holds, one of each file."""
+        rows = self._database.rows(_LEASED, {"limit": limit, "now": now})
+        return [entry_of(f"media://{row[0]}", row[1:]) for row in rows]
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         """Yield the live refs of a location as it is spoken of on this host."""
@@ -211,6 +273,12 @@ class Reading:
             if not rows:
                 return
             after = rows[-1][5]
+
+
+def _without_nul(place: Spot) -> Spot:
+    """Return the same place for a server that knows no NUL: what a scope of here comes before."""
+    scope, nul, _ = place.scope.partition("\0")
+    return Spot(scope, float("inf"), place.ref) if nul else place
 
 
 def _halves(after: int, end: int, last: int) -> list[tuple[int, int]]:

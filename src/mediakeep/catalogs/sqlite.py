@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from mediakeep.catalogs import (
@@ -25,6 +26,7 @@ from mediakeep.catalogs import (
     Place,
     Reaped,
     Registration,
+    Tally,
     Use,
     Why,
     check_room,
@@ -33,6 +35,7 @@ from mediakeep.catalogs import (
 )
 from mediakeep.catalogs import sqlite_beginnings as beginnings
 from mediakeep.catalogs import sqlite_checks as checks
+from mediakeep.catalogs import sqlite_listing as listing
 from mediakeep.catalogs import sqlite_numbers as numbers
 from mediakeep.catalogs import sqlite_variants as variants
 from mediakeep.catalogs.contents import share_out
@@ -50,12 +53,13 @@ from mediakeep.catalogs.rows import (
 )
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_reaping import Reaper
-from mediakeep.catalogs.sqlite_schema import COLUMNS, ENTRIES, LEASED, MIGRATIONS, SCHEMA, VERSION
+from mediakeep.catalogs.sqlite_schema import COLUMNS, LEASED, MIGRATIONS, SCHEMA, VERSION
 from mediakeep.clocks import Clock, clock_since_boot
 from mediakeep.errors import UnknownRef
 from mediakeep.model import (
     Entry,
     Limits,
+    Position,
     Receipt,
     Stats,
 )
@@ -225,37 +229,32 @@ class SqliteCatalog(Catalog):
     def entry(self, ref: str) -> Entry:
         key = bytes_of(ref)
         with self._file.read() as db:
-            sql = ENTRIES.format(where="WHERE ref = :ref")
-            row = db.execute(sql, {"ref": key, **self._now()}).fetchone()
+            row = db.execute(listing.ENTRY, {"ref": key, **self._now()}).fetchone()
             if row is None:
                 raise self._dead(db, ref, key)
             return entry_of(ref, row[1:])
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
-        if scope is None:
-            yield from self._entries("", None)
-            return
-        yield from self._entries(scope, scope + "\0")
-        if nested:
-            yield from self._entries(*names_below(scope))
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
+        return listing.entries(self._file, self._now, scope, nested=nested, after=after, newest=newest)
 
-    def _entries(self, first: str, end: str | None) -> Iterator[Entry]:
-        """Yield the entries of the scopes from `first` up to, not including, `end`."""
-        after: tuple[str, float, bytes] = (first, float("-inf"), b"")
-        before_end = "" if end is None else "AND scope < :end"
-        sql = ENTRIES.format(
-            where=f"WHERE (scope, stored_at, ref) > (:scope, :stored_at, :ref) {before_end}"
-            f" ORDER BY scope, stored_at, ref LIMIT {PAGE}"
-        )
-        while True:
-            scope, stored_at, ref = after
-            values = {"scope": scope, "stored_at": stored_at, "ref": ref, "end": end, **self._now()}
-            with self._file.read() as db:
-                rows = db.execute(sql, values).fetchall()
-            yield from (entry_of(ref_of(row[0]), row[1:]) for row in rows)
-            if len(rows) < PAGE:
-                return
-            after = (rows[-1][1], rows[-1][7], rows[-1][0])
+    def latest(self) -> list[tuple[str, datetime]]:
+        with self._file.read() as db:
+            return listing.latest(db)
+
+    def expiring(self, limit: int) -> list[Entry]:
+        with self._file.read() as db:
+            return listing.expiring(db, limit, self._now())
+
+    def leased(self, limit: int) -> list[Entry]:
+        with self._file.read() as db:
+            return listing.leased(db, limit, self._now())
 
     def refs_at(self, location: str) -> Iterator[Registration]:
         sql = (
@@ -538,6 +537,10 @@ class SqliteCatalog(Catalog):
     def use(self) -> Use:
         with self._file.read() as db:
             return numbers.use(db)
+
+    def tally(self, majors: Sequence[str]) -> list[Tally]:
+        with self._file.read() as db:
+            return numbers.tally(db, majors)
 
     def stats(self, *, by_scope: bool = False) -> Stats:
         with self._file.read() as db:

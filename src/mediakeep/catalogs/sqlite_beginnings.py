@@ -14,6 +14,7 @@ from mediakeep.catalogs import (
     is_going,
     lives_elsewhere,
     location_of,
+    moment,
 )
 from mediakeep.catalogs import sqlite_numbers as numbers
 from mediakeep.catalogs.contents import Content, contents_of
@@ -82,11 +83,12 @@ def write(
         QuotaExceeded: they would pass the limits; then the transaction must not be committed.
     """
     before = None if limits is None else numbers.use(db)
+    now = moment(now)
     for it in new:
         owned = it.meta.cleanup_policy is CleanupPolicy.DELETE_ON_CLEANUP
         place = _place(db, it, owned)
         _enter(db, it, place, now, None if ttl is None else now + ttl)
-        now += ORDER_SECONDS
+        now = moment(now + ORDER_SECONDS)
     if limits is not None and before is not None:
         check_room(limits, before, numbers.use(db))
         if limits.max_scope_bytes is not None:
@@ -108,7 +110,7 @@ def restore(db: sqlite3.Connection, refs: Sequence[Registration], *, owned: bool
         raise is_going(location)
     place = _place(db, refs[0], owned)
     for it in missing.values():
-        _enter(db, it, place, it.stored_at, it.expires_at)
+        _enter(db, it, place, moment(it.stored_at), it.expires_at)
     return len(missing)
 
 

@@ -1,9 +1,11 @@
 """An SQLite catalog in numbers."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
-from mediakeep.catalogs import NAMED_FAILURES, Use
+from mediakeep.catalogs import NAMED_FAILURES, Tally, Use
 from mediakeep.catalogs.rows import stats_of
 from mediakeep.model import Stats
 
@@ -32,6 +34,20 @@ _SCOPES = """
     JOIN locations ON locations.id = location_id
     GROUP BY scope ORDER BY scope
 """
+
+
+# Only what is one of the majors comes out: a content type is any text.
+_TALLY = """
+    SELECT scope, coalesce(majors.value, ''), count(*), sum(size)
+    FROM refs JOIN locations ON locations.id = location_id
+        LEFT JOIN json_each(:majors) AS majors ON json_extract(meta, '$.content_type') LIKE value || '/%'
+    GROUP BY 1, 2
+"""
+
+
+def tally(db: sqlite3.Connection, majors: Sequence[str]) -> list[Tally]:
+    """Return how many refs of which sort each scope has."""
+    return [Tally(*row) for row in db.execute(_TALLY, {"majors": json.dumps(list(majors))})]
 
 
 def use(db: sqlite3.Connection) -> Use:

@@ -93,17 +93,3 @@ LEASED = """EXISTS (
 COLUMNS = """
     r.scope, l.location, r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at
 """
-
-# A page of refs first, then the counts: once for each of their locations, however many refs it has.
-ENTRIES = """
-    WITH page AS (SELECT * FROM refs {where}),
-        counts AS (
-            SELECT location_id, count(*) AS refs FROM refs
-            WHERE location_id IN (SELECT location_id FROM page) GROUP BY location_id
-        )
-    SELECT r.ref, r.scope, l.location, r.path, r.meta, l.size, l.sha256, r.stored_at, r.expires_at,
-           l.owned, c.refs,
-           (SELECT count(*) FROM leases WHERE location_id = l.id AND deadline >= :now AND boot = :boot)
-    FROM page r JOIN locations l ON l.id = r.location_id JOIN counts c ON c.location_id = l.id
-    ORDER BY r.scope, r.stored_at, r.ref
-"""

@@ -1,8 +1,7 @@
 """`erase`: a user's files are to go now, and somebody wants to know that they have."""
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from mediakeep.cli.options import (
 from mediakeep.refs import is_ref
 
 if TYPE_CHECKING:
-    from mediakeep.model import Entry, Erased
+    from mediakeep.model import Erased
 
 
 @click.command()
@@ -57,6 +56,8 @@ def erase(settings: Settings, scope: str, *, wait: timedelta | None, dry_run: bo
             "erasing cannot be undone, and nobody is here to be asked: say --yes, "
             "or look first with --dry-run"
         )
+    from mediakeep.erasing import foresee
+
     with settings.opened() as store:
         report = foresee(store.entries(scope, nested=True))
         if report and not (dry_run or yes or _agreed(_question(scope, report))):
@@ -78,31 +79,6 @@ def erase(settings: Settings, scope: str, *, wait: timedelta | None, dry_run: bo
             "then run `mediakeep sweep`"
         )
         raise click.exceptions.Exit(REFUSED)
-
-
-def foresee(entries: "Iterable[Entry]") -> "tuple[Erased, ...]":
-    """Return what erasing tells if nobody else does anything meanwhile.
-
-    A file that it would wait for, or be refused because of, has the result `leased: …`.
-    """
-    from mediakeep.model import Erased
-
-    refs: Counter[str] = Counter()
-    files: dict[str, Entry] = {}
-    for entry in entries:
-        refs[entry.location] += 1
-        files[entry.location] = entry
-
-    def result(entry: "Entry") -> str:
-        if not entry.owned:
-            return "kept: borrowed"
-        if entry.refs > refs[entry.location]:
-            return "kept: another scope has a ref of it"
-        if entry.leases:
-            return f"leased: {count_text(entry.leases, 'time')}, so give a --wait"
-        return "deleted"
-
-    return tuple(Erased(name, it.size, refs[name], result(it)) for name, it in sorted(files.items()))
 
 
 def _question(scope: str, report: "Sequence[Erased]") -> str:

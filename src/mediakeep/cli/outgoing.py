@@ -5,7 +5,7 @@ import re
 import sys
 from collections import Counter
 from dataclasses import asdict
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
@@ -169,19 +169,21 @@ def export(settings: Settings, refs: tuple[str, ...], folder: str, *, mode: int,
 
 @click.command()
 @click.option("--tree", is_flag=True, help="Show scopes as a tree, with sums.")
+@click.option("--newest", is_flag=True, help="The other way round: of each scope the newest ref first.")
+@click.option("--limit", type=click.IntRange(min=1), help="How many at most.")
 @click.argument("scope", type=scope_name, required=False, shell_complete=complete_scopes)
 @takes_store
 @takes_json
 @pass_settings
-def ls(settings: Settings, scope: str | None, *, tree: bool) -> None:
+def ls(settings: Settings, scope: str | None, *, tree: bool, newest: bool, limit: int | None) -> None:
     """List the live refs.
 
-    All, or those of SCOPE and the scopes below it (SCOPE:...). One line each: the ref, the size, how
-    long it has been here, in what time it expires, how many refs share the file, whether it is owned
-    (deleted in the end) or borrowed, content type, scope, name.
+    All, or those of SCOPE and the scopes below it (SCOPE:...), by scope and then by age. One line each:
+    the ref, the size, how long it has been here, in what time it expires, how many refs share the file,
+    whether it is owned (deleted in the end) or borrowed, content type, scope, name.
     """
     with settings.opened() as store:
-        entries = store.entries(scope, nested=scope is not None)
+        entries = islice(store.entries(scope, nested=scope is not None, newest=newest), limit)
         first = next(entries, None)
         found = chain([] if first is None else [first], entries)
         if tree:

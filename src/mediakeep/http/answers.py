@@ -20,17 +20,24 @@ class Answer:
     headers: Headers = field(default_factory=list)
     content_type: bytes = b"application/json"
 
-    async def send(self, send: Send, *, head: bool = False, more: bool = False) -> None:
-        """Send it; with `head` without its body, with `more` without an end."""
+    async def send(
+        self, send: Send, *, head: bool = False, more: bool = False, endless: bool = False
+    ) -> None:
+        """Send it; with `head` without its body, with `more` without an end.
+
+        With `endless` without an end, and without saying where that will be.
+        """
         headers = [*_ALWAYS, *self.headers]
         body = b""
         if self.said is not None:
             body = self.said if isinstance(self.said, bytes) else to_json(self.said)
             headers.append((b"content-type", self.content_type))
-        if self.status not in (204, 304):
+        if self.status not in (204, 304) and not endless:
             headers.append((b"content-length", b"%d" % len(body)))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if head else body, "more_body": more})
+        await send(
+            {"type": "http.response.body", "body": b"" if head else body, "more_body": more or endless}
+        )
 
 
 # JSON is never to be taken for a page, nor to tell a page of elsewhere anything.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mediakeep.http import events, health, leases, media, scopes, uploads
+from mediakeep.http import events, health, leases, media, scopes, upkeep, uploads
 from mediakeep.http.config import ServerConfig
 from mediakeep.http.endings import PLAN_SCHEMA
 from mediakeep.http.entries import ENTRY_SCHEMA, STORED_SCHEMA
@@ -10,7 +10,7 @@ from mediakeep.http.grants import Right
 from mediakeep.http.inputs import Choice, Flag, Input, Moment, Seconds, Text, Whole
 from mediakeep.http.links import DISPOSITIONS
 from mediakeep.http.operations import LONGEST_SCOPE, Operation, Result
-from mediakeep.http.paging import FILTERS, PAGING
+from mediakeep.http.paging import FILTERS, ORDER, PAGING
 from mediakeep.http.problems import SCHEMA as PROBLEM_SCHEMA
 
 YEARS = 100 * 365.25 * 86_400
@@ -19,6 +19,7 @@ UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TEXT = {"type": "string"}
 _TIME = {"type": "string", "format": "date-time"}
 _COUNT = {"type": "integer"}
+_FLAG = {"type": "boolean"}
 _NEXT = {"type": ["string", "null"], "description": "the cursor of the next page, null after the last"}
 
 
@@ -70,6 +71,53 @@ SCHEMAS: dict[str, Any] = {
             ),
         },
     ),
+    "Erased": _object(
+        ("dry_run", "files"),
+        dry_run=_FLAG,
+        files={
+            "type": "array",
+            "items": _object(
+                ("location", "size", "refs", "result"),
+                location={**_TEXT, "description": "empty for a path, unless the token sees all scopes"},
+                size=_COUNT,
+                refs={**_COUNT, "description": "how many refs of the scope named it"},
+                result={**_TEXT, "description": "`deleted`, or why it was `kept`, `leased` or `failed`"},
+            ),
+        },
+    ),
+    "Swept": _object(
+        ("dry_run", "expired", "deleted", "freed", "temps", "failed"),
+        dry_run=_FLAG,
+        expired={**_COUNT, "description": "refs"},
+        deleted={**_COUNT, "description": "files"},
+        freed={**_COUNT, "description": "bytes"},
+        temps={**_COUNT, "description": "what writers that died have left"},
+        failed={
+            "type": "array",
+            "items": _object(
+                ("location", "reason", "attempts"), location=_TEXT, reason=_TEXT, attempts=_COUNT
+            ),
+        },
+    ),
+    "Reconciled": _object(
+        ("dry_run", "blobs", "locations", "counts", "mended", "findings"),
+        dry_run=_FLAG,
+        blobs=_COUNT,
+        locations=_COUNT,
+        counts={"type": "object", "additionalProperties": _COUNT},
+        mended=_COUNT,
+        findings={
+            "type": "array",
+            "items": _object(
+                ("kind", "subject", "reason", "remedy", "mended"),
+                kind=_TEXT,
+                subject=_TEXT,
+                reason=_TEXT,
+                remedy=_TEXT,
+                mended=_FLAG,
+            ),
+        },
+    ),
     "Status": _object(("status",), status={"const": "ok"}),
 }
 
@@ -77,6 +125,13 @@ _SCOPE = Text(LONGEST_SCOPE)
 _DRY_RUN = Input("dry_run", Flag(), "change nothing, and say what would happen", default=False)
 _NESTED = Input("nested", Flag(), "the scopes below it (`scope:…`) too", default=False)
 _IF_NONE_MATCH = Input("If-None-Match", Text(), "answers 304 if the client has the bytes already")
+
+
+def _in_the_end(description: str, name: str) -> Result:
+    """Return the result of what may take long: by then its status has been sent."""
+    late = "; or problem details, where it took long before it failed"
+    return Result(description + late, {"anyOf": [_ref(name), _ref("Problem")]})
+
 
 _BYTES = {
     200: Result("The bytes.", {}, "*/*"),
@@ -176,7 +231,7 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             scopes.list_media,
             Right.READ,
             {200: Result("A page of entries.", _ref("Entries"))},
-            query=(*PAGING, *FILTERS),
+            query=(*PAGING, ORDER, *FILTERS),
         ),
         Operation(
             "releaseMedia",
@@ -292,7 +347,7 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             scopes.list_scope,
             Right.READ,
             {200: Result("A page of entries.", _ref("Entries"))},
-            query=(_NESTED, *PAGING, *FILTERS),
+            query=(_NESTED, *PAGING, ORDER, *FILTERS),
         ),
         Operation(
             "releaseScope",
@@ -344,6 +399,57 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             Right.READ,
             {200: Result("Events until the client goes.", _TEXT, "text/event-stream")},
             headers=(Input("Last-Event-ID", Text(), "go on after this event"),),
+        ),
+        Operation(
+            "erase",
+            "POST",
+            "/v1/erase",
+            "End a scope and those below it, delete their files at once, and tell what became of each",
+            upkeep.erase,
+            Right.ADMIN,
+            {200: _in_the_end("What became of each file.", "Erased")},
+            body=(
+                Input("scope", Text(LONGEST_SCOPE, shortest=1), "the scope", required=True),
+                Input(
+                    "wait",
+                    Seconds(config.max_lease_seconds),
+                    "how long to wait for leases; without it they refuse it",
+                ),
+                _DRY_RUN,
+            ),
+            problems=(409, 415),
+        ),
+        Operation(
+            "sweep",
+            "POST",
+            "/v1/sweep",
+            "End what is past its time, and delete what is condemned, now",
+            upkeep.sweep,
+            Right.ADMIN,
+            {200: _in_the_end("What was done.", "Swept")},
+            body=(_DRY_RUN,),
+            problems=(415,),
+        ),
+        Operation(
+            "reconcile",
+            "POST",
+            "/v1/reconcile",
+            "Compare the catalog with the blobs, and mend it if asked to",
+            upkeep.reconcile,
+            Right.ADMIN,
+            {200: _in_the_end("What was found.", "Reconciled")},
+            body=(
+                Input("dry_run", Flag(), "change nothing", default=True),
+                Input("deep", Flag(), "read all bytes, too", default=False),
+                Input(
+                    "grace",
+                    Seconds(YEARS, or_none=True),
+                    "how old an unnamed blob must be",
+                    default=3600.0,
+                ),
+                Input("force", Flag(), "also where most of them would be deleted", default=False),
+            ),
+            problems=(409, 415),
         ),
         Operation(
             "healthz",

@@ -1,14 +1,14 @@
-"""What happens in the store, told to whoever listens: from the journal, and of this worker's uploads.
+"""What happens in the store, told to whoever listens, whichever process does it.
 
-The journal tells of ends and deletions, by whichever process. It cannot be read from a place on, so it
-is read again and again while anybody listens, the longer it takes the less often. Of files that other
-processes put it does not tell: that something has changed is seen by how much the books name.
+The journal tells of ends and deletions. It cannot be read from a place on, so it is read again and again
+while anybody listens, the longer it takes the less often. So are the newest refs of all scopes; but what
+this worker puts is told at once.
 """
 
 import asyncio
 import logging
 import secrets
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 from mediakeep.errors import MediaError
+from mediakeep.http.arrivals import Arrivals
 from mediakeep.http.entries import id_of
 from mediakeep.http.grants import Grant
 from mediakeep.model import Entry, Receipt
@@ -30,6 +31,9 @@ LOOK_SECONDS = 1.0
 
 SLACK = timedelta(seconds=30)
 """How far behind the newest line a new one may be: by another's clock, or after a wait."""
+
+MOST_TOLD = 20_000
+"""Of how many refs it is remembered that their beginning was told."""
 
 REMEMBERED = 1000
 """How many events are kept for those whose connection broke."""
@@ -74,10 +78,16 @@ class Feed:
         self._number = 0
         self._again = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
+        self._told: OrderedDict[str, None] = OrderedDict()  # refs whose beginning has been
         self._offload = Offload(1)
 
     def tell_put(self, entry: Entry) -> None:
-        """Say that a ref has begun."""
+        """Say that a ref has begun, if that has not been said."""
+        if entry.ref in self._told:
+            return
+        self._told[entry.ref] = None
+        if len(self._told) > MOST_TOLD:
+            self._told.popitem(last=False)
         said = {
             "at": entry.stored_at,
             "ref": entry.ref,
@@ -128,19 +138,22 @@ class Feed:
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
-        journal = _Journal()
+        journal, arrivals = _Journal(), Arrivals()
         first = True
         used = None
         while True:
             began = loop.time()
             self._again.clear()
             try:
+                begun = await self._offload.run(lambda: arrivals.news(self._store._catalog))
                 receipts = await self._offload.run(lambda: journal.news(self._store))
                 now = await self._offload.run(self._store._catalog.use)
             except Exception as error:  # whoever listens goes on listening
                 quiet = isinstance(error, MediaError)
                 logger.warning("no news just now: %s", error, exc_info=None if quiet else error)
             else:
+                for entry in begun:
+                    self.tell_put(entry)
                 for receipt in () if first else receipts:
                     self._tell_receipt(receipt)
                 if used is not None and now != used:

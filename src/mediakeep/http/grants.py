@@ -16,6 +16,8 @@ class Right(StrEnum):
     """End refs and scopes."""
     METRICS = "metrics"
     """The numbers of the whole store for Prometheus."""
+    ADMIN = "admin"
+    """Erase scopes, which tells what became of each file; in all scopes also sweep and reconcile."""
 
 
 @dataclass(frozen=True, slots=True)

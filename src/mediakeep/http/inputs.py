@@ -103,13 +103,15 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Seconds:
-    """An amount of time in seconds, more than none."""
+    """An amount of time in seconds, more than none unless that may be too."""
 
     most: float
+    or_none: bool = False
 
     def schema(self) -> dict[str, Any]:
         """Return the values as JSON Schema."""
-        return {"type": "number", "exclusiveMinimum": 0, "maximum": self.most}
+        least = "minimum" if self.or_none else "exclusiveMinimum"
+        return {"type": "number", least: 0, "maximum": self.most}
 
     def of_text(self, text: str) -> float:
         """Return the number that `text` spells, as JSON spells them."""
@@ -120,12 +122,17 @@ class Seconds:
 
     def of_json(self, value: Any) -> float:
         """Return `value`, if it is one of these."""
-        if type(value) not in (int, float) or not 0 < value <= self.most or not math.isfinite(value):
+        if type(value) not in (int, float) or not 0 <= value <= self.most or not math.isfinite(value):
+            raise self._wrong()
+        if value == 0 and not self.or_none:
             raise self._wrong()
         return float(value)
 
     def _wrong(self) -> ValueError:
-        return ValueError(f"a number of seconds, more than 0 and at most {self.most:.0f}")
+        return ValueError(
+            f"a number of seconds, {'at least' if self.or_none else 'more than'} 0"
+            f" and at most {self.most:.0f}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

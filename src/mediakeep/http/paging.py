@@ -1,21 +1,19 @@
 """Entries page by page, with cursors that stay good while refs come and go.
 
-The order is that of the catalog: by scope, then by age, then by ref. A cursor names the last ref of a
-page by these three, so the next page goes on right after it, whether that ref still lives or not. The
-catalog cannot begin at a place yet: scopes before it are left out by their names, and what comes before
-it within its scope is passed over.
+The order is that of the catalog: by scope, then by age, then by ref, or the other way round. A cursor
+names the last ref of a page by these three, so the next page goes on right behind it, whether that ref
+still lives or not. To get there costs the catalog no more than a page.
 """
 
-import base64
-import json
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from mediakeep.catalogs.listing import NIL
+from mediakeep.cursors import Cursor
 from mediakeep.http.grants import Grant
-from mediakeep.http.inputs import Flag, Input, Moment, Text, Whole
+from mediakeep.http.inputs import Choice, Flag, Input, Moment, Text, Whole
 from mediakeep.http.problems import bad_request
 from mediakeep.model import Entry
 from mediakeep.store import MediaStore
@@ -28,6 +26,15 @@ LONGEST_CURSOR = 8192
 PAGING = (
     Input("limit", Whole(1, 1000), "how many at most", default=100),
     Input("cursor", Text(LONGEST_CURSOR), "`next` of the page before"),
+)
+
+ORDERS = ("oldest", "newest")
+
+ORDER = Input(
+    "order",
+    Choice(ORDERS),
+    "of each scope the oldest ref first; or the other way round, also the last scope first",
+    default="oldest",
 )
 
 FILTERS = (
@@ -55,18 +62,20 @@ def page(
 ) -> Page:
     """Return a page of what `grant` sees: of all scopes, or of `scope`, with `nested` of those below.
 
-    Blocks. `asked` are the values of PAGING and FILTERS.
+    Blocks. `asked` are the values of PAGING, ORDER and FILTERS.
 
     Raises:
         Problem: the cursor is none.
     """
     fits = _filter(asked)
-    after = None if asked["cursor"] is None else _Place.read(asked["cursor"])
+    after = None if asked["cursor"] is None else read_cursor(asked["cursor"])
+    newest = asked["order"] == "newest"
     found: list[Entry] = []
     last: Entry | None = None
-    for number, entry in enumerate(_from(store, grant, scope, after, nested=nested)):
+    entries = _entries(store, grant, scope, after, nested=nested, newest=newest)
+    for number, entry in enumerate(entries):
         if len(found) == asked["limit"] or number == MOST_LOOKED_AT:
-            return Page(found, None if last is None else _Place.of(last).text())
+            return Page(found, None if last is None else str(Cursor.at(last)))
         last = entry
         if fits(entry):
             found.append(entry)
@@ -78,64 +87,52 @@ def page_of_scopes(
 ) -> tuple[list[str], str | None]:
     """Return names of scopes with a live ref that begin with `prefix`, and the next page's cursor."""
     names = [it for it in store.scopes() if it.startswith(prefix) and grant.sees(it)]
-    if cursor is not None:
-        names = names[bisect_left(names, _Place.read(cursor).scope + "\0") :]
+    after = None if cursor is None else read_cursor(cursor)
+    if after is not None:
+        names = names[bisect_right(names, after.scope) :]
     some = names[:limit]
-    return some, _Place(some[-1], 0, "").text() if len(names) > limit else None
+    following = Cursor(some[-1], _LONG_AGO, NIL) if len(names) > limit else None
+    return some, None if following is None else str(following)
 
 
-def _from(
-    store: MediaStore, grant: Grant, scope: str | None, after: "_Place | None", *, nested: bool
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_cursor(text: str) -> Cursor:
+    """Return the cursor that `text` spells.
+
+    Raises:
+        Problem: it is none.
+    """
+    try:
+        return Cursor.read(text)
+    except ValueError as error:
+        raise bad_request(str(error)) from None
+
+
+def _entries(
+    store: MediaStore,
+    grant: Grant,
+    scope: str | None,
+    after: Cursor | None,
+    *,
+    nested: bool,
+    newest: bool,
 ) -> Iterator[Entry]:
-    """Yield the entries that come after a place, scope by scope."""
-    if after is None and grant.sees_all:
-        yield from store.entries(scope, nested=nested)
+    """Yield what `grant` sees of the entries that come behind a place."""
+    if grant.sees_all or (scope is not None and (grant.sees(scope) and not nested)):
+        yield from store.entries(scope, nested=nested, after=after, newest=newest)
         return
     names = store.scopes() if scope is None or nested else [scope]
     if scope is not None and nested:
         names = [it for it in names if it == scope or it.startswith(f"{scope}:")]
-    if after is not None:
+    if after is not None and newest:
+        names = names[: bisect_right(names, after.scope)]
+    elif after is not None:
         names = names[bisect_left(names, after.scope) :]
-    for name in names:
-        if not grant.sees(name):
-            continue
-        for entry in store.entries(name):
-            if after is None or name != after.scope or _Place.of(entry) > after:
-                yield entry
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Place:
-    """Where a ref stands in the order of entries."""
-
-    scope: str
-    stored_at: int
-    """Microseconds since the epoch."""
-    ref: str
-
-    @classmethod
-    def of(cls, entry: Entry) -> "_Place":
-        since = entry.stored_at - _EPOCH
-        microseconds = (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
-        return cls(entry.scope, microseconds, entry.ref)
-
-    def text(self) -> str:
-        said = json.dumps([self.scope, self.stored_at, self.ref], separators=(",", ":"))
-        return base64.urlsafe_b64encode(said.encode()).rstrip(b"=").decode()
-
-    @classmethod
-    def read(cls, text: str) -> "_Place":
-        try:
-            said = json.loads(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
-            scope, stored_at, ref = said
-            if (type(scope), type(stored_at), type(ref)) != (str, int, str):
-                raise TypeError
-        except (ValueError, TypeError, RecursionError):
-            raise bad_request("the cursor is none: take `next` of the page before, as it is") from None
-        return cls(scope, stored_at, ref)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+    for name in reversed(names) if newest else names:
+        if grant.sees(name):
+            yield from store.entries(name, after=after, newest=newest)
 
 
 def _filter(asked: dict[str, Any]) -> Callable[[Entry], bool]:

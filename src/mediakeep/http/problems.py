@@ -64,6 +64,7 @@ TITLES = {
     "PathNotAllowed": "The bytes are not where they should be",
     "QuotaExceeded": "The store or the scope is full",
     "RangeNotSatisfiable": "The file has no such bytes",
+    "Refused": "It would do more than may be meant",
     "RefExpired": "The ref has outlived its time to live",
     "RefReconciled": "The ref was ended, since its file was gone",
     "RefReleased": "The ref was released",

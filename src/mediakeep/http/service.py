@@ -61,6 +61,8 @@ class Service:
     thumbnails: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, 2))
     long_reads: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, WRITERS // 4))
     """For what may read much of the books, so that uploads get their turn."""
+    upkeep: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, WRITERS // 4))
+    """For erasing, sweeping and reconciling on request, of which each keeps a thread busy."""
     lapsing: dict[int, asyncio.TimerHandle] = field(default_factory=dict)
     """Leases of a catalog whose own never lapse."""
     numbers: Numbers = field(default_factory=partial(Numbers, by_scope=False))

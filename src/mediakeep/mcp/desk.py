@@ -13,7 +13,7 @@ from mediakeep.mcp.bounds import Bounds
 from mediakeep.mcp.changes import Changes
 from mediakeep.mcp.links import Links
 from mediakeep.mcp.uploads import Uploads
-from mediakeep.model import Entry
+from mediakeep.model import Entry, Position
 from mediakeep.offload import Pages
 
 T = TypeVar("T")
@@ -47,12 +47,13 @@ class Desk:
             raise UnknownRef(ref)
         return entry
 
-    def entries(self, scope: str | None = None) -> Pages[Entry]:
-        """Yield the live refs of a scope within the bounds, and of those below it.
+    def entries(self, scope: str | None = None, after: Position | None = None) -> Pages[Entry]:
+        """Yield the live refs of a scope within the bounds, and of those below it, behind a place.
 
         Close what is left early: it may hold a cursor of the catalog.
         """
-        make = partial(self.store.sync.entries, self.bounds.checked(scope), nested=True)
+        within = self.bounds.checked(scope)
+        make = partial(self.store.sync.entries, within, nested=True, after=after)
         return Pages(self.store._offload, make, PAGE)
 
     async def in_thread(self, work: Callable[[], T], undo: Callable[[T], object] | None = None) -> T:

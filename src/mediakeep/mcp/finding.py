@@ -28,7 +28,7 @@ async def list_media(desk: Desk, asked: Listing) -> CallToolResult:
         typed = wanted is None or (kind.startswith(wanted) if wanted.endswith("/") else kind == wanted)
         return typed and (part is None or part in name_of(entry).casefold())
 
-    found = await page(desk.entries(asked.scope), asked.limit, asked.cursor, fits)
+    found = await page(partial(desk.entries, asked.scope), asked.limit, asked.cursor, fits)
     said = {"media": [facts(entry) for entry in found.entries], "next": found.next}
     return answer(said, *map(link, found.entries))
 

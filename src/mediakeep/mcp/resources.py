@@ -3,6 +3,7 @@
 import base64
 import re
 from contextlib import aclosing
+from functools import partial
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
@@ -71,7 +72,7 @@ _TEMPLATES = (
 async def list_resources(desk: Desk, cursor: str | None) -> ListResourcesResult:
     """Return a page of the resources, by scope and then by age."""
     try:
-        found = await page(desk.entries(), PAGE, cursor)
+        found = await page(partial(desk.entries, None), PAGE, cursor)
     except Refused as error:
         raise MCPError(INVALID_PARAMS, refusal(error)) from error
     return ListResourcesResult(resources=list(map(resource, found.entries)), next_cursor=found.next)

@@ -74,6 +74,8 @@ def error_of(status: int, said: Mapping[str, Any], ref: str, server: str) -> Exc
         return _BY_NAME[name](detail)
     if name == "LeaseEnded":
         return LeaseEnded(detail)
+    if name == "Refused":
+        return MediaError(detail)
     if name == "BadRequest":
         return ValueError(detail)
     if name in _NOT_ALLOWED or status in (401, 403):

@@ -10,11 +10,15 @@ from mediakeep.errors import CatalogError
 from mediakeep.model import (
     CleanupPolicy,
     Entry,
+    Erased,
     FailedDeletion,
+    Finding,
     MediaMeta,
     Receipt,
+    ReconcileReport,
     ScopeStats,
     Stats,
+    SweepReport,
 )
 
 T = TypeVar("T")
@@ -82,6 +86,37 @@ def read_stats(said: Mapping[str, Any]) -> Stats:
             name: ScopeStats(int(it["refs"]), int(it["files"]), int(it["size"]))
             for name, it in said.get("by_scope", {}).items()
         },
+    )
+
+
+def read_erased(said: Mapping[str, Any]) -> Erased:
+    """Return what became of one file."""
+    return Erased(_text(said["location"]), int(said["size"]), int(said["refs"]), _text(said["result"]))
+
+
+def read_swept(said: Mapping[str, Any]) -> SweepReport:
+    """Return what a sweep did."""
+    failed = tuple(
+        FailedDeletion(_text(it["location"]), _text(it["reason"]), int(it["attempts"]))
+        for it in said["failed"]
+    )
+    numbers = {name: int(said[name]) for name in ("expired", "deleted", "freed", "temps")}
+    return SweepReport(**numbers, failed=failed)
+
+
+def read_reconciled(said: Mapping[str, Any]) -> ReconcileReport:
+    """Return what a reconcile found."""
+    texts = ("kind", "subject", "reason", "remedy")
+    findings = (
+        Finding(**{name: _text(it[name]) for name in texts}, mended=bool(it["mended"]))
+        for it in said["findings"]
+    )
+    return ReconcileReport(
+        int(said["blobs"]),
+        int(said["locations"]),
+        {_text(kind): int(count) for kind, count in said["counts"].items()},
+        int(said["mended"]),
+        tuple(findings),
     )
 
 

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from mediakeep.blobs import Source
 from mediakeep.catalogs import Registration
+from mediakeep.cursors import Cursor
 from mediakeep.errors import NotOverHTTP, UnknownRef
 from mediakeep.intake.names import display_name
 from mediakeep.intake.roots import Roots
@@ -33,8 +34,11 @@ from mediakeep.model import (
     Finding,
     Media,
     MediaMeta,
+    Position,
     Receipt,
+    ReconcileReport,
     Stats,
+    SweepReport,
     seconds_of,
 )
 from mediakeep.refs import PREFIX
@@ -42,10 +46,14 @@ from mediakeep.remote.bodies import Body
 from mediakeep.remote.connection import Connection
 from mediakeep.remote.copies import CACHE_BYTES, Copies
 from mediakeep.remote.holding import Holds
+from mediakeep.remote.problems import error_of
 from mediakeep.remote.reading import (
     read_entry,
+    read_erased,
     read_receipt,
+    read_reconciled,
     read_stats,
+    read_swept,
     registration,
     understood,
 )
@@ -63,8 +71,8 @@ class HTTPMediaStore(MediaStore):
     """A store that a server keeps (`mediakeep serve`), with the verbs of any other.
 
     Safe from any thread, and in a forked child. Nothing is asked before the first verb is called. What
-    only the server's machine can do raises :class:`~mediakeep.NotOverHTTP`: registering paths, putting
-    bytes that are never deleted, sweeping, reconciling, erasing.
+    only the server's machine can do raises :class:`~mediakeep.NotOverHTTP`: registering paths, and
+    putting bytes that are never deleted.
 
     A verb that fails because the server broke off may have done its work there; `put` finds that out by
     itself where it can read its source again (bytes, files, streams that can seek).
@@ -261,10 +269,21 @@ class HTTPMediaStore(MediaStore):
         with understood(self._connection.base):
             return self._read_entry(said)
 
-    def entries(self, scope: str | None = None, *, nested: bool = False) -> Iterator[Entry]:
+    def entries(
+        self,
+        scope: str | None = None,
+        *,
+        nested: bool = False,
+        after: Position | None = None,
+        newest: bool = False,
+    ) -> Iterator[Entry]:
         """Yield the live refs by scope and then by age; see :meth:`MediaStore.entries`."""
         path = "/v1/media" if scope is None else _scope_path(scope)
-        query = {} if scope is None else {"nested": _flag(nested)}
+        query: dict[str, Any] = {} if scope is None else {"nested": _flag(nested)}
+        if newest:
+            query["order"] = "newest"
+        if after is not None:
+            query["cursor"] = str(Cursor.at(after))
         for page in self._pages(path, query):
             with understood(self._connection.base):
                 entries = [self._read_entry(it) for it in page["entries"]]
@@ -339,28 +358,45 @@ class HTTPMediaStore(MediaStore):
                 self.release(entry.ref)
         self._copies.forget_scope(scope, nested=nested)
 
-    def erase(self, scope: str, *, wait: timedelta | float | None = None) -> NoReturn:
-        """Raise NotOverHTTP: a server does not tell what became of each file."""
-        raise NotOverHTTP(
-            f"scope {scope!r} cannot be erased over HTTP: release it, or run `mediakeep erase` where "
-            "the store is"
-        )
+    def erase(self, scope: str, *, wait: timedelta | float | None = None) -> tuple[Erased, ...]:
+        """End `scope` and delete its files at once; see :meth:`MediaStore.erase`. Copies here go too.
+
+        Raises:
+            AccessDenied: the token may not `admin`, or does not see all scopes below.
+            StillLeased: a lease holds a file.
+        """
+        return self._erase(scope, None if wait is None else seconds_of("wait", wait))
 
     def _erase(
         self, scope: str, seconds: float | None, heed: Callable[[], object] = lambda: None
     ) -> tuple[Erased, ...]:
-        return self.erase(scope)
+        self._checked(NO_META, scope, None)
+        heed()
+        asked: dict[str, Any] = {"scope": scope}
+        if seconds is not None:
+            asked["wait"] = seconds
+        try:
+            said = self._in_the_end("/v1/erase", asked)
+        finally:
+            self._copies.forget_scope(scope, nested=True)
+        with understood(self._connection.base):
+            return tuple(map(read_erased, said["files"]))
 
-    def clean_expired(self) -> NoReturn:
-        """Raise NotOverHTTP, as `sweep` does."""
-        self.sweep()
+    def clean_expired(self) -> int:
+        """Have the server sweep, and return how many refs ended."""
+        return self.sweep().expired
 
-    def sweep(self, *, dry_run: bool = False) -> NoReturn:
-        """Raise NotOverHTTP: a server sweeps by itself."""
-        raise NotOverHTTP(
-            f"the server at {self._connection.base} sweeps by itself (sweep_seconds): to do so now, run "
-            "`mediakeep sweep` where the store is"
-        )
+    def sweep(self, *, dry_run: bool = False) -> SweepReport:
+        """Have the server sweep now, which it does by itself too; see :meth:`MediaStore.sweep`.
+
+        What is older than the `max_age` of its own cleaner ends, and what is past its ttl.
+
+        Raises:
+            AccessDenied: the token may not `admin`, or does not see all scopes.
+        """
+        said = self._in_the_end("/v1/sweep", {"dry_run": dry_run}, repeatable=True)
+        with understood(self._connection.base):
+            return read_swept(said)
 
     def reconcile(
         self,
@@ -371,9 +407,23 @@ class HTTPMediaStore(MediaStore):
         force: bool = False,
         tell: Callable[[Finding], object] | None = None,
         progress: Callable[[int, int], object] | None = None,
-    ) -> NoReturn:
-        """Raise NotOverHTTP: that needs the folder or bucket of the store."""
-        raise NotOverHTTP("a store cannot be reconciled over HTTP: run `mediakeep check` where it is")
+    ) -> ReconcileReport:
+        """Have the server compare its catalog with its blobs; see :meth:`MediaStore.reconcile`.
+
+        `tell` hears of what the report names, in the end; `progress` hears of nothing.
+
+        Raises:
+            AccessDenied: the token may not `admin`, or does not see all scopes.
+        """
+        seconds = grace.total_seconds() if isinstance(grace, timedelta) else float(grace)
+        asked = {"dry_run": dry_run, "deep": deep, "grace": seconds, "force": force}
+        said = self._in_the_end("/v1/reconcile", asked, repeatable=dry_run)
+        with understood(self._connection.base):
+            report = read_reconciled(said)
+        if tell is not None:
+            for finding in report.findings:
+                tell(finding)
+        return report
 
     # -- end
 
@@ -421,6 +471,14 @@ class HTTPMediaStore(MediaStore):
         except UnknownRef:
             self._copies.forget(ref)
             raise
+
+    def _in_the_end(self, path: str, asked: dict[str, Any], *, repeatable: bool = False) -> Any:
+        """Return the answer to what may take long, and of which failure may be told late."""
+        said = self._connection.post(path, asked, repeatable=repeatable)
+        with understood(self._connection.base):
+            if "error" in said:
+                raise error_of(int(said["status"]), said, "", str(self._connection.base))
+        return said
 
     def _pages(self, path: str, query: dict[str, Any]) -> Iterator[Any]:
         query = {**query, "limit": PAGE}

@@ -1,14 +1,12 @@
 """What costs something to count, counted in the background, and told with its age.
 
 Pages do not wait for it longer than WAIT_SECONDS, and where it takes longer only until there is a first
-count. Nothing is counted while nobody looks, and counting takes a twentieth of the time at most. Numbers
-by scope are the catalog's own, of all refs. What a file is, when it expires and who holds it, only
-entries tell: the first MOST_LOOKED_AT of them are looked at.
+count. Counting takes a twentieth of the time at most while somebody looks, and else a sixtieth, for the
+plots. It is the catalog that counts, all refs of all scopes: so the numbers are exact, of when they were
+counted.
 """
 
 import asyncio
-import heapq
-import itertools
 import logging
 import time
 from collections import OrderedDict
@@ -17,10 +15,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from mediakeep.errors import MediaError
-from mediakeep.http.dashboard.words import family_of
+from mediakeep.http.dashboard.words import FAMILIES
 from mediakeep.http.grants import Grant
 from mediakeep.http.service import Service
-from mediakeep.model import Entry, ScopeStats, Stats
+from mediakeep.model import ScopeStats, Stats
 from mediakeep.store import MediaStore
 
 logger = logging.getLogger("mediakeep.http")
@@ -30,12 +28,6 @@ SHARE = 20
 """A count is good for this many times as long as it took, and LEAST_SECONDS at least."""
 
 WAIT_SECONDS = 0.4
-MOST_LOOKED_AT = 100_000
-MOST_LISTED = 200
-"""How many entries are kept of those that expire next, and of those that are leased."""
-
-_BATCH = 500
-_PAUSE_SECONDS = 0.002  # between batches, so that others get their turn at the interpreter
 _MOST_GRANTS = 64
 
 
@@ -64,11 +56,6 @@ class Count:
     refs: int
     size: int
     families: Mapping[str, Group]
-    expiring: tuple[Entry, ...]
-    leased: tuple[Entry, ...]
-    looked_at: int
-    partial: bool
-    """Whether there were more entries than were looked at."""
     stats: Stats | None
     """All numbers; only for who sees all scopes."""
 
@@ -99,10 +86,8 @@ class Census:
         while len(self._by_scopes) > _MOST_GRANTS:
             self._by_scopes.popitem(last=False)
         count = mine.count
-        stale = count is None or count.age_seconds > max(LEAST_SECONDS, SHARE * count.took)
-        if stale and mine.counting is None:
-            mine.counting = asyncio.create_task(self._count(mine, grant))
-            mine.began = time.monotonic()
+        if count is None or count.age_seconds > max(LEAST_SECONDS, SHARE * count.took):
+            self._begin(mine, grant)
         counting = mine.counting
         # Where counting is quick it is worth to wait for. Else what was counted last is told at once.
         if counting is not None and (count is None or count.took < WAIT_SECONDS / 4):
@@ -111,6 +96,20 @@ class Census:
             if counting.done():
                 counting.result()  # a fault of the server is not to be kept quiet
         return mine.count
+
+    async def count(self, grant: Grant) -> Count | None:
+        """Count now, however long it takes; None if that fails."""
+        mine = self._by_scopes.setdefault(grant.scopes, _Grants())
+        counting = self._begin(mine, grant)
+        await asyncio.wait({counting})
+        counting.result()
+        return mine.count
+
+    def _begin(self, mine: _Grants, grant: Grant) -> "asyncio.Task[None]":
+        if mine.counting is None:
+            mine.counting = asyncio.create_task(self._count(mine, grant))
+            mine.began = time.monotonic()
+        return mine.counting
 
     async def _count(self, mine: _Grants, grant: Grant) -> None:
         try:
@@ -135,23 +134,9 @@ def _counted(store: MediaStore, grant: Grant) -> Count:
             under = children.setdefault(above, {})
             under.setdefault(level, Group()).add(numbers.refs, numbers.size)
     families: dict[str, Group] = {}
-    expiring: list[Entry] = []
-    leased: dict[str, Entry] = {}
-    looked_at = 0
-    names = [None] if grant.sees_all else list(scopes)
-    entries = itertools.chain.from_iterable(store.entries(name) for name in names)
-    for looked_at, entry in enumerate(entries, 1):
-        if looked_at > MOST_LOOKED_AT:
-            break
-        families.setdefault(family_of(entry.meta.content_type), Group()).add(1, entry.size)
-        if entry.expires_at is not None:
-            expiring.append(entry)
-            if len(expiring) >= 4 * MOST_LISTED:
-                expiring = _soonest(expiring)
-        if entry.leases and len(leased) < MOST_LISTED and grant.sees_all:
-            leased.setdefault(entry.location, entry)  # several refs of one file share its leases
-        if looked_at % _BATCH == 0:
-            time.sleep(_PAUSE_SECONDS)
+    for scope, major, refs, size in store._catalog.tally(tuple(FAMILIES)):
+        if grant.sees(scope):
+            families.setdefault(major or "other", Group()).add(refs, size)
     now = time.monotonic()
     return Count(
         now,
@@ -161,15 +146,5 @@ def _counted(store: MediaStore, grant: Grant) -> Count:
         stats.refs if grant.sees_all else sum(it.refs for it in scopes.values()),
         stats.size if grant.sees_all else sum(it.size for it in scopes.values()),
         families,
-        tuple(_soonest(expiring)),
-        tuple(leased.values()),
-        min(looked_at, MOST_LOOKED_AT),
-        looked_at > MOST_LOOKED_AT,
         stats if grant.sees_all else None,
-    )
-
-
-def _soonest(entries: list[Entry]) -> list[Entry]:
-    return heapq.nsmallest(
-        MOST_LISTED, entries, key=lambda it: it.expires_at.timestamp() if it.expires_at else 0.0
     )

@@ -21,6 +21,7 @@ from mediakeep.http.problems import TITLES, Problem, problem_of
 from mediakeep.http.service import Call, Service
 
 if TYPE_CHECKING:
+    from mediakeep.http.dashboard.breakdowns import Breakdowns
     from mediakeep.http.dashboard.census import Census
     from mediakeep.http.dashboard.samples import Samples
 
@@ -69,10 +70,13 @@ def redirect(where: str, *headers: tuple[bytes, bytes]) -> Page:
 class Window:
     """What all pages share."""
 
-    def __init__(self, service: Service, census: "Census", samples: "Samples") -> None:
+    def __init__(
+        self, service: Service, census: "Census", samples: "Samples", breakdowns: "Breakdowns"
+    ) -> None:
         self.service = service
         self.census = census
         self.samples = samples
+        self.breakdowns = breakdowns
         folder = files("mediakeep.http.dashboard") / "static"
         self.assets = {it.name: it.read_bytes() for it in folder.iterdir() if it.is_file()}
         digest = hashlib.sha256(b"".join(self.assets[name] for name in sorted(self.assets)))

@@ -1,123 +1,150 @@
-// The gallery: further pages as one scrolls, players, drops, and what happens meanwhile.
+// The gallery: a window on a list of any length, players, drops, and what happens meanwhile.
 
 import "./release.js";
 import { element, page, toast } from "./net.js";
 import { tell } from "./times.js";
 import { takeDrops, upload } from "./upload.js";
 
-const FAR_PX = 6000; // pages further away than this are emptied, so that a hundred thousand files fit
-const NEAR_PX = 1200;
+const NEAR_PX = 1200; // how near an end of what is shown may come before more is fetched
+const MOST_PAGES = 8; // how many pages are shown at a time, so that a hundred thousand files fit
+const BAR_PX = 72; // the bar at the top, which covers what is under it
 const MOST_EMPTY = 200; // pages in a row in which nothing fitted, before one has to ask for more
-const here = new URL(location.href);
+const STILL_MS = 150; // after so long without a scroll the place is remembered
 const pages = document.getElementById("pages");
 const tail = document.getElementById("tail");
+const head = document.getElementById("head");
+const jumps = document.getElementById("jumps");
 const loaded = document.getElementById("loaded");
 const fresh = document.getElementById("fresh");
-const { scope } = document.getElementById("gallery").dataset;
+const { scope, here, order } = document.getElementById("gallery").dataset;
+const path = location.pathname;
 let loading = false;
-let shown = pages.querySelectorAll(".tile").length;
 
-// -- further pages
+// -- a window on the list: pages come at one end and go at the other, and nothing moves under the reader
 
-function address(query) {
-  return `${here.pathname}?${query}${query ? "&" : ""}part=tiles`;
-}
+const shown = () => pages.querySelectorAll(".tiles");
+const address = (query) => path + (query ? `?${query}` : "");
+const tilesOf = async (query) => (await page(address(`${query}${query ? "&" : ""}part=tiles`))).querySelector(".tiles");
 
-async function more() {
-  const link = document.getElementById("more");
-  if (loading || !link) return;
+// Further pages behind the last one, or with `back` before the first.
+async function extend(back) {
+  const lists = shown();
+  const edge = back ? lists[0] : lists[lists.length - 1];
+  const way = back ? "before" : "next";
+  let query = edge?.dataset[way];
+  if (loading || !query) return;
   loading = true;
   pages.setAttribute("aria-busy", "true");
-  link.textContent = "Loading…";
-  let query = link.getAttribute("href").split("?")[1];
+  const link = document.getElementById(back ? "earlier" : "more");
+  if (link) link.textContent = "Loading…";
   try {
     for (let tries = 0; query && tries < MOST_EMPTY; tries += 1) {
-      const tiles = (await page(address(query))).querySelector(".tiles");
-      const following = tiles.dataset.next;
-      const count = tiles.children.length;
-      if (count) add(tiles, query);
-      query = following;
-      if (count) break;
-      link.textContent = "Still looking…";
+      const tiles = await tilesOf(query);
+      if (tiles.children.length) {
+        add(document.adoptNode(tiles), back);
+        break;
+      }
+      query = tiles.dataset[way];
+      edge.dataset[way] = query;
+      if (link) link.textContent = "Still looking…";
     }
-    if (query) {
-      link.href = `${here.pathname}?${query}`;
-      link.textContent = "More";
-    } else {
-      const words = shown ? "That is all, by scope, the oldest first." : "No file has all of what you look for.";
-      tail.replaceChildren(element("span", { className: "quiet", textContent: words }));
-    }
-    loaded.textContent = `${shown} files`;
+    tellEnds();
+    loaded.textContent = `${pages.querySelectorAll(".tile").length} files shown`;
   } catch {
-    link.textContent = "That did not load: try again";
-    loading = false;
+    if (link) link.textContent = "That did not load: try again";
     return;
   } finally {
+    loading = false;
     pages.setAttribute("aria-busy", "false");
   }
-  loading = false;
-  if (tail.getBoundingClientRect().top < innerHeight + NEAR_PX) more();
+  check();
 }
 
-function add(tiles, query) {
-  const list = document.adoptNode(tiles);
-  shown += list.children.length;
+function add(list, back) {
   tell(list);
-  pages.append(list);
-  keep(list, query);
+  steady(() => {
+    for (const other of shown()) if (!other.children.length) other.remove();
+    pages[back ? "prepend" : "append"](list);
+    while (pages.children.length > MOST_PAGES) (back ? pages.lastElementChild : pages.firstElementChild).remove();
+  });
 }
 
-new IntersectionObserver((seen) => {
-  if (seen.some((it) => it.isIntersecting)) more();
-}, { rootMargin: `${NEAR_PX}px` }).observe(tail);
-tail.addEventListener("click", (event) => {
-  if (event.target.id !== "more") return;
-  event.preventDefault();
-  more();
-});
+// Changes what is around the reader, and not where he is.
+function steady(change) {
+  const kept = atTop();
+  const before = kept?.getBoundingClientRect().top;
+  change();
+  if (kept?.isConnected) scrollBy({ top: kept.getBoundingClientRect().top - before, behavior: "instant" });
+}
 
-// A page far out of sight gives its place to one line of the same height, and comes back when it is near.
-const queries = new WeakMap();
-const distant = new IntersectionObserver((seen) => {
-  for (const { target, isIntersecting } of seen) {
-    if (isIntersecting && "away" in target.dataset) bring(target);
-    else if (!isIntersecting && !("away" in target.dataset)) send(target);
+// The first tile that is in sight, below the bar.
+function atTop() {
+  const list = [...shown()].find((it) => it.getBoundingClientRect().bottom > BAR_PX);
+  return list && [...list.children].find((it) => it.getBoundingClientRect().bottom > BAR_PX);
+}
+
+function tellEnds() {
+  const lists = shown();
+  const before = lists[0]?.dataset.before;
+  const next = lists[lists.length - 1]?.dataset.next;
+  const link = (id, rel, query, words) => element("a", { id, rel, className: "button", href: address(query), textContent: words });
+  head.replaceChildren(...(before ? [link("earlier", "prev", before, "What comes before")] : []));
+  const end = pages.querySelector(".tile") ? `That is all, by scope, the ${order} first.` : "No file has all of what you look for.";
+  if (lists.length) tail.replaceChildren(next ? link("more", "next", next, "More") : element("span", { className: "quiet", textContent: end }));
+  jumps.hidden = !before && !next;
+}
+
+function check() {
+  if (loading) return;
+  if (tail.getBoundingClientRect().top < innerHeight + NEAR_PX && document.getElementById("more")) extend(false);
+  else if (head.getBoundingClientRect().bottom > -NEAR_PX && document.getElementById("earlier")) extend(true);
+}
+
+let still = 0;
+addEventListener("scroll", () => {
+  check();
+  clearTimeout(still);
+  still = setTimeout(remember, STILL_MS);
+}, { passive: true });
+addEventListener("resize", check);
+for (const part of [head, tail]) {
+  part.addEventListener("click", (event) => {
+    if (!event.target.matches("#earlier, #more")) return;
+    event.preventDefault();
+    extend(event.target.id === "earlier");
+  });
+}
+
+// -- the place: it is in the address, so that who comes back finds it again
+
+function remember() {
+  const tile = atTop();
+  if (!tile) return;
+  const list = tile.parentElement;
+  const query = list.dataset.before ? `${here}${here ? "&" : ""}at=${encodeURIComponent(list.dataset.at)}` : here;
+  history.replaceState({ id: tile.dataset.id, top: tile.getBoundingClientRect().top }, "", address(query));
+}
+
+async function restore() {
+  const place = history.state;
+  if (!place?.id) {
+    if (new URL(location.href).searchParams.get("before") === "end") scrollTo({ top: document.body.scrollHeight, behavior: "instant" });
+    return;
   }
-}, { rootMargin: `${FAR_PX}px` });
-
-function keep(list, query) {
-  queries.set(list, query);
-  distant.observe(list);
+  const settle = () => {
+    const tile = pages.querySelector(`.tile[data-id="${CSS.escape(place.id)}"]`);
+    if (!tile) return true;
+    scrollBy({ top: tile.getBoundingClientRect().top - place.top, behavior: "instant" });
+    return Math.abs(tile.getBoundingClientRect().top - place.top) < 2;
+  };
+  if (settle()) return;
+  await extend(true); // it was not the first in sight of its page
+  settle();
 }
 
-function send(list) {
-  if (list.contains(document.activeElement) || !list.children.length) return;
-  list.style.height = `${list.getBoundingClientRect().height}px`;
-  list.dataset.away = "";
-  list.replaceChildren(element("li", { className: "visually-hidden", textContent: "Files further away" }));
-}
-
-async function bring(list) {
-  delete list.dataset.away;
-  try {
-    const tiles = (await page(address(queries.get(list)))).querySelector(".tiles");
-    list.replaceChildren(...document.adoptNode(tiles).childNodes);
-    list.style.height = "";
-    tell(list);
-  } catch {
-    list.dataset.away = "";
-  }
-}
-
-// Who opens a file comes back to the page that it is on.
 pages.addEventListener("click", (event) => {
-  const list = event.target.closest(".tile-link") && event.target.closest(".tiles");
-  const query = list && queries.get(list);
-  if (query) history.replaceState(null, "", `${here.pathname}?${query}`);
+  if (event.target.closest(".tile-link")) remember();
 });
-
-const first = pages.querySelector(".tiles");
-if (first) keep(first, here.search.slice(1));
 
 // -- what happens meanwhile
 
@@ -144,23 +171,28 @@ function come() {
 
 async function look() {
   looking = 0;
-  if (pages.querySelectorAll(".tiles").length > 1 || here.searchParams.has("cursor")) {
+  const [first] = shown();
+  if (first?.dataset.before) {
     fresh.hidden = false;
     return;
   }
-  const now = await page(here.href).catch(() => null);
+  const now = await page(address(here)).catch(() => null);
   const theirs = now?.getElementById("pages");
-  const ids = (part) => [...part.querySelectorAll(".tile:not(.over)")].map((it) => it.dataset.id).join();
-  if (!theirs || ids(theirs) === ids(pages) || pages.contains(document.activeElement)) {
-    fresh.hidden = !theirs || ids(theirs) === ids(pages);
+  if (!theirs) return;
+  const ids = (part) => [...part.querySelectorAll(".tile:not(.over)")].map((it) => it.dataset.id);
+  const [known, found] = [ids(pages), ids(theirs)];
+  if (found.every((it, at) => known[at] === it)) {
+    fresh.hidden = order === "newest" || shown().length < 2; // what is new may be at the other end
+    return;
+  }
+  if (scrollY > NEAR_PX / 4 || pages.contains(document.activeElement)) {
+    fresh.hidden = false;
     return;
   }
   pages.replaceChildren(...document.adoptNode(theirs).childNodes);
-  tail.replaceChildren(...document.adoptNode(now.getElementById("tail")).childNodes);
   tell(pages);
-  shown = pages.querySelectorAll(".tile").length;
-  const list = pages.querySelector(".tiles");
-  if (list) keep(list, here.search.slice(1));
+  tellEnds();
+  check();
 }
 
 // -- players
@@ -205,3 +237,8 @@ if ("takesFiles" in document.getElementById("gallery").dataset) {
     upload(files, { scope, list });
   });
 }
+
+history.scrollRestoration = "manual";
+tellEnds();
+await restore();
+check();

@@ -24,8 +24,8 @@ document.addEventListener("pointermove", (event) => point(event));
 document.addEventListener("pointerleave", (event) => point(event));
 
 function point(event) {
-  const svg = event.target.closest?.(".plot svg");
-  for (const other of document.querySelectorAll(".plot svg")) {
+  const svg = event.target.closest?.(".plot svg[data-points]");
+  for (const other of document.querySelectorAll(".plot svg[data-points]")) {
     if (other !== svg) say(other, null);
   }
   if (!svg) return;
