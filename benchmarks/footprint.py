@@ -9,16 +9,11 @@ import os
 import sys
 from pathlib import Path
 
-from benchmarks.measure import IN_MEMORY, scratch
+from benchmarks.measure import IN_MEMORY, resident_bytes, scratch
 from mediakeep import FileMediaStore, MediaMeta
 
 PER_FOLDER = 10_000
 PER_SCOPE = 10
-
-
-def resident_bytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def register(store: FileMediaStore, folder: Path, first: int, count: int) -> None:

@@ -120,6 +120,24 @@ def interleaved(ours: Side, peer: Side, rounds: int) -> tuple[tuple[float, ...],
     return mine, theirs
 
 
+def resident_bytes() -> int:
+    """Return how much memory the process has."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def highest_growth(run: Callable[[], object]) -> int:
+    """Return how many bytes more than before the process had at most while it ran."""
+    gc.collect()
+    # What a reset of the high-water mark leaves is the present size: proc(5), clear_refs.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_bytes()
+    run()
+    status = Path("/proc/self/status").read_text()
+    highest = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(highest.split()[1]) * 1024 - before
+
+
 @contextmanager
 def scratch(within: Path = ROOT) -> Iterator[Path]:
     """Give a folder on the repository's own file system, and remove it at the end."""

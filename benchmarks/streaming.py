@@ -3,7 +3,6 @@
 `python -m benchmarks.streaming` prints how many bytes a fresh process grows by.
 """
 
-import gc
 import hashlib
 import os
 import subprocess
@@ -13,8 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from benchmarks.footprint import resident_bytes
-from benchmarks.measure import ROOT, Line, Scale, interleaved, scratch
+from benchmarks.measure import ROOT, Line, Scale, highest_growth, interleaved, scratch
 from mediakeep import open_store
 
 SIZE = 64 << 20
@@ -90,15 +88,8 @@ def main() -> None:
     with scratch() as folder, open_store(folder / "store", fsync=False) as store:
         store.put(iter([b"small"]), scope="before")  # what is loaded once is not counted
         path = make_stream(folder)
-        gc.collect()
-        # What a reset of the high-water mark leaves is the present size: proc(5), clear_refs.
-        Path("/proc/self/clear_refs").write_text("5")
-        before = resident_bytes()
         with open(path, "rb") as source:
-            store.put(source, scope="s")
-        status = Path("/proc/self/status").read_text()
-        highest = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        print(int(highest.split()[1]) * 1024 - before)
+            print(highest_growth(lambda: store.put(source, scope="s")))
 
 
 LINES: dict[str, Callable[[Scale], Line | None]] = {

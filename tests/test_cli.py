@@ -1085,14 +1085,6 @@ def test_what_is_put_is_private_to_its_user(run: Run, tmp_path: Path, place: Pat
 # -- the extra, and what is loaded
 
 
-def test_without_click_it_says_what_to_install() -> None:
-    script = "import sys; sys.modules['click'] = None; from mediakeep.cli import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "install mediakeep[cli]" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
 def test_the_library_does_not_load_click() -> None:
     assert _loaded("import mediakeep", {"click", "rich", "platformdirs"}) == []
 

@@ -15,7 +15,8 @@ from mediakeep import MediaStore
 ROOT = Path(__file__).parents[1]
 MEDIA = ROOT / "examples" / "media"
 HEIC = ROOT / "tests" / "data" / "pictures" / "turned.heic"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md")]
+TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in TOP), *ROOT.glob("docs/**/*.md")]
 MADE_LATER = {"docs/benchmarks.md"}  # written by `make bench`
 
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -32,6 +33,7 @@ LISTED = re.compile(r"\]\([\w/-]+\.md#(mediakeep\.[\w.]+)\)")
 CODE = re.compile(r"^```py(?:thon)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 IMPORT = re.compile(r"^ *from (mediakeep[\w.]*) import (\([^)]*\)|.*)$", re.MULTILINE)
 INNER = {"mediakeep.http.inputs"}
+INCLUDED = re.compile(r'^ *--8<-- "([^":]+):?([^"]*)"$', re.MULTILINE)
 SAID = re.compile(r"^ *print\(.*\)  # (.+)$", re.MULTILINE)
 
 
@@ -78,6 +80,20 @@ def test_links_lead_somewhere(page):
         assert not (image and anchor)
         if anchor:
             assert anchor in anchors(aim), f"{page.name} leads to {target}: no such heading"
+
+
+@pytest.mark.parametrize("page", [it for it in PAGES if INCLUDED.search(it.read_text())], ids=name_of)
+def test_files_that_are_shown_exist_and_are_tested(page):
+    tests = [it.read_text() for it in ROOT.glob("tests/test_*.py")]
+    for name, section in INCLUDED.findall(page.read_text()):
+        shown = ROOT / name
+        assert shown.is_file(), f"{page.name} shows {name}, which is not there"
+        assert not section or f"--8<-- [start:{section}]" in shown.read_text(), (
+            f"{name} has no {section}"
+        )
+        # A program of several files is run by the name of its folder.
+        runs = (f'"{shown.stem}"', f'"{shown.parent.name}"')
+        assert any(it in test for test in tests for it in runs), f"{name} is run by no test"
 
 
 def anchors(page: Path) -> set[str]:

@@ -649,20 +649,6 @@ def test_a_limit_that_is_none_is_refused(fails, bad):
     fails(ValueError, "http://127.0.0.1/", **bad)
 
 
-def test_without_the_extra_it_is_said_what_to_install():
-    code = (
-        "import sys\n"
-        "sys.modules['httpcore2'] = sys.modules['httpx2'] = None\n"
-        "from mediakeep import FileMediaStore\n"
-        "from mediakeep.intake.downloads import download\n"
-        "with FileMediaStore() as store:\n"
-        "    download('http://a/', store)\n"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert "DownloadError: downloads need " in run.stderr
-    assert 'pip install "mediakeep[download]"' in run.stderr
-
-
 def test_an_error_survives_the_way_between_processes(fails):
     error = pickle.loads(pickle.dumps(fails(DownloadError, "http://nobody.invalid/")))
     assert (type(error), error.status) == (DownloadError, None)

@@ -161,22 +161,6 @@ def test_tokens_are_made_for_stores_that_are_there(tmp_path, capsys):
     assert (tmp_path / "state" / "tokens.json").exists()
 
 
-@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "httptools", "prometheus_client"])
-def test_what_is_missing_is_named_with_its_extra(tmp_path, missing):
-    code = (
-        f"import sys; sys.modules[{missing!r}] = None\n"
-        "from mediakeep.cli import main\n"
-        f"sys.exit(main(['serve', '--store', {str(tmp_path)!r}, '--check-config']))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "install mediakeep[server]" in done.stderr
-    code = f"import sys; sys.modules[{missing!r}] = None\nfrom mediakeep.http import serve"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert f"the server needs {missing}" in done.stderr
-    assert 'pip install "mediakeep[server]"' in done.stderr
-
-
 # -- a process
 
 

@@ -8,8 +8,6 @@ import os
 import select
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -233,20 +231,6 @@ def test_what_is_no_token_is_refused_and_not_told(token):
 def test_what_the_server_decides_cannot_be_said_by_a_client(option):
     with pytest.raises(ValueError, match="is for the server to say"):
         open_store("http://127.0.0.1:9", **option)
-
-
-def test_without_its_extra_it_says_which_to_install():
-    script = """
-import sys
-sys.modules["httpcore2"] = None
-from mediakeep import open_store
-try:
-    open_store("http://127.0.0.1:9")
-except ImportError as error:
-    print(error)
-"""
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert 'needs httpcore2: pip install "mediakeep[client]"' in said.stdout
 
 
 def test_a_token_is_for_servers(tmp_path):

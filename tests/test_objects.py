@@ -512,12 +512,6 @@ def test_refused_access_says_what_to_check_and_tells_no_secret(place, caplog):
     assert SECRET not in repr(blobs)
 
 
-def test_without_obstore_the_extra_is_named():
-    code = "import sys; sys.modules['obstore'] = None; import mediakeep.blobs.objects"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
-    assert 'pip install "mediakeep[objects]"' in done.stderr
-
-
 def test_a_missing_bucket_is_named(place):
     blobs = place(url="s3://no-such-bucket/x", **QUICK)
     for verb in (lambda: blobs.open("3f/" + "0" * 32), lambda: blobs.delete("3f/" + "0" * 32)):

@@ -104,5 +104,10 @@ wanted=(--editable '.[all]')
 [[ $group == core ]] || wanted+=(--group "$group")
 say "installing mediakeep$([[ $group == core ]] || echo " and the group '$group'") into $venv"
 "${pip[@]}" install "${wanted[@]}"
-[[ $group != test ]] || install_chromium
+if [[ $group == test ]]; then
+    # aiogram wants an older pydantic than others do, and so has a folder of its own.
+    rm -rf "$venv/apart/aiogram"
+    "${pip[@]}" install --target "$venv/apart/aiogram" --group aiogram
+    install_chromium
+fi
 touch "$venv/.ready-$group"

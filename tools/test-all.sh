@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Run the suite on every supported Python that this machine has, each in an environment of its own.
+# Run the suite on every supported Python that this machine has, each in an environment of its own:
+#
+#   tools/test-all.sh [WHAT…]      WHAT goes to pytest, and is all of the tests by default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,18 +17,20 @@ find_version() {
     done
 }
 
+(($#)) || set -- tests
 report=()
 failed=0
 for version in 3.11 3.12 3.13 3.14; do
     python=$(find_version "$version")
     if [[ -z $python ]]; then
-        report+=("$version  not on this machine")
+        report+=("$version  skipped: it is not on this machine")
         continue
     fi
     venv=.venv-$version
     full=$("$python" --version)
     echo "== $full"
-    if PYTHON=$python tools/setup.sh "$venv" test && "$venv/bin/python" -m pytest -q -n auto --maxprocesses 4 --dist worksteal tests; then
+    if PYTHON=$python tools/setup.sh "$venv" test &&
+        "$venv/bin/python" -m pytest -q -n auto --maxprocesses 4 --dist worksteal "$@"; then
         report+=("$version  passed (${full#Python })")
     else
         report+=("$version  FAILED (${full#Python })")

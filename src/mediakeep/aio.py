@@ -47,6 +47,8 @@ from mediakeep.store import MediaStore
 if TYPE_CHECKING:
     from anyio import AsyncFile
 
+__all__ = ["AsyncLease", "AsyncMediaScope", "AsyncMediaStore"]
+
 T = TypeVar("T")
 
 THREADS = 8

@@ -297,8 +297,9 @@ class MediaStore:
             scope: what the refs belong to and end with.
             ttl: how long they live, as a timedelta or in seconds.
 
-        It raises as `put` does, with a note of which item it was; what reading a source or `items`
-        raises passes through. Nothing is kept of any of them.
+        Raises:
+            MediaError: as `put` raises it, with a note of which item it was. What reading a source or
+                `items` raises passes through. Nothing is kept of any of them.
         """
         return put_many(self, items, scope, ttl)
 
@@ -319,7 +320,8 @@ class MediaStore:
             scope: what the refs belong to and end with.
             ttl: how long they live, as a timedelta or in seconds.
 
-        It raises as `store` does, with a note of which item it was. None is registered then.
+        Raises:
+            MediaError: as `store` raises it, with a note of which item it was. None is registered then.
         """
         return store_many(self, items, scope, ttl)
 

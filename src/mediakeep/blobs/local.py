@@ -29,6 +29,8 @@ from mediakeep.blobs.sources import chunks
 from mediakeep.errors import BlobError, CatalogError, NotAFile
 from mediakeep.files import open_regular, sync_folder
 
+__all__ = ["LocalBlobs"]
+
 logger = logging.getLogger("mediakeep.blobs")
 
 _KEPT = "kept/"

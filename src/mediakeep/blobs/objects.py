@@ -110,7 +110,7 @@ class ObjectBlobs(Blobs):
         kept: bool = False,
         about: About | None = None,
     ) -> Iterator[Staged]:
-        """Take custody of the bytes of `source`; see :meth:`Blobs.stage`.
+        """Take custody of the bytes of `source`; see :meth:`mediakeep.blobs.Blobs.stage`.
 
         Up to `PART_BYTES` go in one request, with their sha256 beside them; more goes in parts while it
         is read, and takes the memory of a few parts. The object is served with the content type and

@@ -15,6 +15,8 @@ from mediakeep.blobs import About, IsNamed, Source, Staged
 from mediakeep.blobs.local import LocalBlobs
 from mediakeep.errors import BlobError
 
+__all__ = ["TemporaryBlobs"]
+
 TEMP_DIR_NAME = "picoclaw_media"
 """The name of the folder that bots of this machine share for downloads."""
 

@@ -52,6 +52,8 @@ from mediakeep.model import (
     Stats,
 )
 
+__all__ = ["MemoryCatalog"]
+
 PAGE = 500
 """How many refs are listed under the lock at a time."""
 

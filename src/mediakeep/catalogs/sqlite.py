@@ -67,6 +67,8 @@ from mediakeep.model import (
 PAGE = 500
 """Rows that are read at a time, so that no reader holds the write-ahead log for long."""
 
+__all__ = ["SqliteCatalog"]
+
 
 class SqliteCatalog(Catalog):
     """Refs, scopes, locations and leases in the SQLite file at `path`.

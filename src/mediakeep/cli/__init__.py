@@ -82,7 +82,7 @@ def _explain(error: Exception) -> tuple[int, str]:
     from mediakeep.errors import MediaError
 
     if isinstance(error, ModuleNotFoundError) and error.name in _EXTRA:
-        return REFUSED, f"the command line needs {error.name}: install mediakeep[cli]"
+        return REFUSED, f'the command line needs {error.name}: pip install "mediakeep[cli]"'
     if isinstance(error, ImportError) and "mediakeep[" in str(error):
         return REFUSED, str(error)
     if isinstance(error, OSError) and error.strerror:

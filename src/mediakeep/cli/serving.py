@@ -55,9 +55,8 @@ def serve(settings: Settings, /, *, config: Path | None, check_config: bool, **f
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("mediakeep"):
             raise
-        raise click.ClickException(
-            f"the server needs {error.name}: install mediakeep[server]"
-        ) from error
+        message = f'the server needs {error.name}: pip install "mediakeep[server]"'
+        raise click.ClickException(message) from error
     # What the environment says is read with the other settings; a file goes before the default folder.
     flags |= {name: getattr(settings, name) for name in settings.given - {"json"}}
     found = load_config(flags, file=config)

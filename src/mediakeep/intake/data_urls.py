@@ -16,6 +16,8 @@ from mediakeep.model import NO_META, MediaMeta
 if TYPE_CHECKING:
     from mediakeep.store import MediaStore
 
+__all__ = ["BadDataURL", "DataURL", "find_data_urls", "make_data_url", "parse_data_url", "put_data_url"]
+
 MAX_HEADER = 1024
 """How many characters may stand between `data:` and the comma."""
 

@@ -9,6 +9,8 @@ noncharacters, and DerivedCoreProperties' `Default_Ignorable_Code_Point`).
 import re
 import unicodedata
 
+__all__ = ["display_name", "with_number"]
+
 MAX_NAME_BYTES = 255
 """How long a name may be, in bytes of UTF-8: what ext4, APFS and most others take for a component."""
 

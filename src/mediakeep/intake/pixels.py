@@ -6,6 +6,8 @@ from typing import BinaryIO, Final, TypeAlias
 
 from mediakeep.intake.kinds import essence
 
+__all__ = ["dimensions"]
+
 MOST_BYTES = 1024 * 1024
 """How much of a file is read in all."""
 _MOST_READS = 4096

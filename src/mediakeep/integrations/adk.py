@@ -5,14 +5,6 @@ import time
 from functools import partial
 from typing import Any, cast
 
-from mediakeep.errors import UnknownRef
-from mediakeep.integrations.notes import note, noted
-from mediakeep.integrations.scopes import scope_of
-from mediakeep.integrations.threads import Threads
-from mediakeep.integrations.turns import Turns
-from mediakeep.model import Entry, MediaMeta
-from mediakeep.store import MediaStore
-
 try:
     from google.adk.artifacts.artifact_util import (
         is_artifact_ref,
@@ -32,6 +24,16 @@ except ImportError as error:
     raise ImportError(
         'mediakeep.integrations.adk needs google-adk: pip install "mediakeep[adk]"'
     ) from error
+
+from mediakeep.errors import UnknownRef
+from mediakeep.integrations.notes import note, noted
+from mediakeep.integrations.scopes import scope_of
+from mediakeep.integrations.threads import Threads
+from mediakeep.integrations.turns import Turns
+from mediakeep.model import Entry, MediaMeta
+from mediakeep.store import MediaStore
+
+__all__ = ["AdkArtifacts"]
 
 FRAMEWORK = "adk"
 """The first level of all scopes of artifacts, and the source that these have."""

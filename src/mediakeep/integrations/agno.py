@@ -13,6 +13,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+try:
+    from agno.media.storage.base import AsyncMediaStorage, MediaStorage
+except ImportError as error:
+    raise ImportError('mediakeep.integrations.agno needs agno: pip install "mediakeep[agno]"') from error
+
 from mediakeep.errors import BlobError, MediaError, MediaMissing, UnknownRef
 from mediakeep.integrations.notes import note
 from mediakeep.integrations.scopes import scope_of
@@ -21,12 +26,9 @@ from mediakeep.model import MediaMeta, seconds_of
 from mediakeep.refs import PREFIX
 from mediakeep.store import MediaStore
 
-try:
-    from agno.media.storage.base import AsyncMediaStorage, MediaStorage
-except ImportError as error:
-    raise ImportError('mediakeep.integrations.agno needs agno: pip install "mediakeep[agno]"') from error
-
 logger = logging.getLogger("mediakeep.integrations.agno")
+
+__all__ = ["AgnoMedia", "AsyncAgnoMedia", "scope_of_upload", "session_scope"]
 
 FRAMEWORK = "agno"
 """The source that media of these adapters have; what agno says of them stands behind it."""

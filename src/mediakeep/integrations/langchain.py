@@ -19,6 +19,8 @@ except ImportError as error:
         'mediakeep.integrations.langchain needs langchain-core: pip install "mediakeep[langchain]"'
     ) from error
 
+__all__ = ["externalize_messages", "inline_messages"]
+
 FRAMEWORK = "langchain"
 """The source that media out of messages have."""
 

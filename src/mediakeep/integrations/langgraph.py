@@ -7,14 +7,6 @@ from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from mediakeep.integrations.contents import Contents, KeepingStore
-from mediakeep.integrations.scopes import scope_of
-from mediakeep.integrations.threads import Threads
-from mediakeep.integrations.turns import Turns
-from mediakeep.messages import externalize, inline
-from mediakeep.messages.shapes import find_slot
-from mediakeep.store import MediaStore
-
 try:
     from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import (
@@ -31,6 +23,16 @@ except ImportError as error:
     raise ImportError(
         'mediakeep.integrations.langgraph needs langgraph: pip install "mediakeep[langchain]"'
     ) from error
+
+from mediakeep.integrations.contents import Contents, KeepingStore
+from mediakeep.integrations.scopes import scope_of
+from mediakeep.integrations.threads import Threads
+from mediakeep.integrations.turns import Turns
+from mediakeep.messages import externalize, inline
+from mediakeep.messages.shapes import find_slot
+from mediakeep.store import MediaStore
+
+__all__ = ["MediaCheckpointer", "thread_scope"]
 
 FRAMEWORK = "langgraph"
 """The first level of the scopes of threads, and the source that media out of checkpoints have."""

@@ -14,16 +14,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from mediakeep.errors import BlobError, MediaMissing, UnknownRef
-from mediakeep.integrations.contents import Contents
-from mediakeep.integrations.notes import note, noted
-from mediakeep.integrations.sending import fetched
-from mediakeep.integrations.threads import Threads
-from mediakeep.messages.providers import Provider, provider_of
-from mediakeep.model import MediaMeta, seconds_of
-from mediakeep.refs import is_ref
-from mediakeep.store import MediaStore
-
 try:
     from pydantic_ai.capabilities import AbstractCapability
     from pydantic_ai.messages import (
@@ -44,6 +34,18 @@ except ImportError as error:
         "mediakeep.integrations.pydantic_ai needs pydantic-ai and pydantic-ai-harness: "
         'pip install "mediakeep[pydantic-ai]"'
     ) from error
+
+from mediakeep.errors import BlobError, MediaMissing, UnknownRef
+from mediakeep.integrations.contents import Contents
+from mediakeep.integrations.notes import note, noted
+from mediakeep.integrations.sending import fetched
+from mediakeep.integrations.threads import Threads
+from mediakeep.messages.providers import Provider, provider_of
+from mediakeep.model import MediaMeta, seconds_of
+from mediakeep.refs import is_ref
+from mediakeep.store import MediaStore
+
+__all__ = ["HarnessMedia", "KeepMedia", "externalize_history", "inline_history"]
 
 T = TypeVar("T")
 
