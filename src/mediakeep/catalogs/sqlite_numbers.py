@@ -35,8 +35,8 @@ _SCOPES = """
 """
 
 
-# Only what is one of the majors comes out: a content type is any text. In the order of the table, and not
-# of an index that does not have the meta, it takes half the time.
+# Only what is one of the majors comes out: a content type is any text. In the order of the table, and
+# not of an index that does not have the meta, it takes half the time.
 _TALLY = """
     WITH typed AS MATERIALIZED (
         SELECT scope, location_id, json_extract(meta, '$.content_type') AS type FROM refs NOT INDEXED
