@@ -1,6 +1,5 @@
 """An SQLite catalog in numbers."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -36,18 +35,23 @@ _SCOPES = """
 """
 
 
-# Only what is one of the majors comes out: a content type is any text.
+# Only what is one of the majors comes out: a content type is any text. In the order of the table, and
+# not of an index that does not have the meta, it takes half the time.
 _TALLY = """
-    SELECT scope, coalesce(majors.value, ''), count(*), sum(size)
-    FROM refs JOIN locations ON locations.id = location_id
-        LEFT JOIN json_each(:majors) AS majors ON json_extract(meta, '$.content_type') LIKE value || '/%'
+    WITH typed AS MATERIALIZED (
+        SELECT scope, location_id, json_extract(meta, '$.content_type') AS type FROM refs NOT INDEXED
+    )
+    SELECT scope, CASE {majors} ELSE '' END AS major, count(*), sum(size)
+    FROM typed JOIN locations ON locations.id = location_id
     GROUP BY 1, 2
 """
 
 
 def tally(db: sqlite3.Connection, majors: Sequence[str]) -> list[Tally]:
     """Return how many refs of which sort each scope has."""
-    return [Tally(*row) for row in db.execute(_TALLY, {"majors": json.dumps(list(majors))})]
+    cases = (f"WHEN type LIKE :m{n} || '/%' THEN :m{n}" for n in range(len(majors)))
+    sql = _TALLY.format(majors=" ".join(cases) or "WHEN false THEN ''")
+    return [Tally(*row) for row in db.execute(sql, {f"m{n}": it for n, it in enumerate(majors)})]
 
 
 def use(db: sqlite3.Connection) -> Use:

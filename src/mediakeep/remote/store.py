@@ -361,6 +361,8 @@ class HTTPMediaStore(MediaStore):
     def erase(self, scope: str, *, wait: timedelta | float | None = None) -> tuple[Erased, ...]:
         """End `scope` and delete its files at once; see :meth:`MediaStore.erase`. Copies here go too.
 
+        A server does not erase the empty scope as a whole.
+
         Raises:
             AccessDenied: the token may not `admin`, or does not see all scopes below.
             StillLeased: a lease holds a file.

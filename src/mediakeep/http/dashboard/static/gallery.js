@@ -142,8 +142,8 @@ async function restore() {
   settle();
 }
 
-pages.addEventListener("click", (event) => {
-  if (event.target.closest(".tile-link")) remember();
+document.addEventListener("click", (event) => {
+  if (event.target.closest("a[href]")) remember();
 });
 
 // -- what happens meanwhile
