@@ -40,6 +40,8 @@ LEFT_OUT: dict[str, tuple[str, ...]] = {
         "test_a_variant_is_made_once_and_lives_and_dies_with_its_original",
         "test_a_variant_that_somebody_deleted_is_made_again",
         "test_each_verb_gives_what_the_store_gives",
+        "test_erasing_a_scope_tells_what_became_of_variants_too",
+        "test_reconcile_forgets_a_variant_whose_bytes_are_gone_and_keeps_its_original",
         "test_variants_made_at_once_are_one",
     ),
     "a server that is asked to sweep does so: its cleaner says only what is too old": (

@@ -22,10 +22,12 @@ import uvicorn
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Page, sync_playwright
 
-from mediakeep import MediaMeta, MediaStore, open_store
+from mediakeep import Entry, MediaMeta, MediaStore, open_store
 from mediakeep.catalogs import Use
 from mediakeep.http import ServerConfig, Tokens, create_app
 from mediakeep.http.connection import options
+from mediakeep.http.dashboard import breakdowns, samples
+from mediakeep.http.dashboard.breakdowns import EVERY_SECONDS, SLOTS, Breakdowns
 from mediakeep.http.dashboard.samples import MINUTES, Samples
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +63,8 @@ def main() -> None:
                 address = f"http://127.0.0.1:{listener.getsockname()[1]}"
 
                 def warmed() -> None:
-                    remember(Samples(state / "samples.bin"), store._catalog.use())
+                    remember(Samples(state / samples.FILE), store._catalog.use())
+                    remember_parts(Breakdowns(state / breakdowns.FILE), list(store.entries()))
 
                 take(address, token, held.ref, target, warmed)
         finally:
@@ -179,7 +182,7 @@ def fill(store: MediaStore) -> None:
     store.release(ref)
 
 
-def remember(samples: Samples, use: Use) -> None:
+def remember(kept: Samples, use: Use) -> None:
     """Make up a week: busy days, quiet nights, and sweeps."""
     chance = random.Random(4)
     now, level, levels = time.time(), 0.5, []
@@ -190,9 +193,35 @@ def remember(samples: Samples, use: Use) -> None:
             level *= 0.87
         levels.append(level)
     for back, level in zip(range(MINUTES - 1, -1, -1), levels, strict=True):
-        samples._clock = lambda back=back: now - back * 60
+        kept._clock = lambda back=back: now - back * 60
         part = level / levels[-1]
-        samples.add(Use(round(use.files * part), round(use.size * part)))
+        kept.add(Use(round(use.files * part), round(use.size * part)))
+
+
+def remember_parts(kept: Breakdowns, entries: list[Entry]) -> None:
+    """Make up the same week by scope and by type: each has busy hours of its own."""
+    now = time.time()
+    levels: dict[str, tuple[int, int]] = {}
+    sorts: dict[str, tuple[int, int]] = {}
+    for it in entries:
+        parts = (levels, it.scope.partition(":")[0]), (sorts, it.meta.content_type.partition("/")[0])
+        for of, name in parts:
+            refs, size = of.get(name, (0, 0))
+            of[name] = (refs + 1, size + it.size)
+
+    def once(parts: dict[str, tuple[int, int]], days: float) -> dict[str, tuple[int, int]]:
+        then = {}
+        for number, (name, (refs, size)) in enumerate(sorted(parts.items())):
+            phase = number * 1.3 + 1
+            turn = 2 * math.pi * days * (1 + number % 3 / 4)
+            part = max(0.0, 1 + 0.6 * (math.sin(phase - turn) - math.sin(phase)))
+            then[name] = (round(refs * part), round(size * part))
+        return then
+
+    for back in range(SLOTS - 1, -1, -1):
+        kept._clock = lambda back=back: now - back * EVERY_SECONDS
+        days = back * EVERY_SECONDS / DAY
+        kept.add(once(levels, days), once(sorts, days))
 
 
 def landscape(number: int, width: int = 1200, height: int = 900) -> bytes:
