@@ -171,6 +171,24 @@ def test_the_same_id_for_other_bytes_is_another_medium(memory):
     assert [media.download(it) for it in keys] == [JPEG, PNG]
 
 
+@pytest.mark.parametrize("kind", [AgnoMedia, AsyncAgnoMedia])
+@pytest.mark.parametrize("medium", ["i1", str(uuid.uuid4())])
+def test_sessions_that_agno_cuts_to_the_same_have_media_of_their_own(memory, kind, medium):
+    """agno gives both the same id of the upload, and each deletes what its own run names."""
+    storage = Called(kind(memory))
+    uploads = [upload_id("s" * 120 + it, medium) for it in ("-first", "-second")]
+    assert uploads[0] == uploads[1]
+    first, second = (storage.upload(it, JPEG) for it in uploads)
+    storage.delete(first)
+    assert storage.download(second) == JPEG
+
+
+@pytest.mark.parametrize("medium", ["i1", str(uuid.uuid4())])
+def test_sessions_that_agno_leaves_whole_upload_a_medium_once(memory, medium):
+    storage = Called(AgnoMedia(memory))
+    assert len({storage.upload(upload_id("s" * 110, medium), JPEG) for _ in range(2)}) == 1
+
+
 def test_a_link_of_object_storage_leads_to_the_bytes(fleet):
     with open_store(**fleet) as store:
         media = AgnoMedia(store)
