@@ -20,6 +20,7 @@ from agno.media.storage.local.local import LocalMediaStorage
 from agno.models.base import Model
 from agno.models.response import ModelResponse
 
+from cancelling import CANCELLED, Watched, at_each_call, at_each_wait
 from mediakeep import FileMediaStore, Limits, MediaMissing, open_store
 from mediakeep.integrations.agno import (
     AgnoMedia,
@@ -181,6 +182,22 @@ def test_sessions_that_agno_cuts_to_the_same_have_media_of_their_own(memory, kin
     first, second = (storage.upload(it, JPEG) for it in uploads)
     storage.delete(first)
     assert storage.download(second) == JPEG
+
+
+def test_an_upload_that_nobody_finds_again_leaves_nothing_when_it_is_cancelled(memory):
+    medium = upload_id("s" * 200)
+    storage = AsyncAgnoMedia(Watched(memory))
+
+    def check(outcome):
+        if outcome is not CANCELLED:
+            memory.release(f"media://{outcome}")
+        assert memory.stats().refs == 0
+
+    async def main():
+        assert await at_each_wait("asyncio task", lambda: storage.upload(medium, JPEG), check)
+        assert await at_each_call("asyncio task", lambda: storage.upload(medium, JPEG), check)
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("medium", ["i1", str(uuid.uuid4())])
