@@ -6,6 +6,7 @@ What is asked of all of them is what ADK's public tests of its artifact services
 import asyncio
 import threading
 import urllib.request
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -256,6 +257,19 @@ def test_a_reference_to_what_is_not_yours_is_refused(both, part):
         both.save_artifact(**SESSION, filename="it", artifact=part)
 
 
+def test_a_reference_is_checked_again_when_it_is_loaded(memory, ours):
+    """Rows may come from elsewhere: of an older version, or of somebody who writes to the database."""
+    ours.save_artifact(**APP, session_id="43", filename="source", artifact=text("theirs"))
+    ours.save_artifact(**SESSION, filename="it", artifact=reference())
+    kept = memory.entry(ours.get_artifact_version(**SESSION, filename="it").canonical_uri)
+    memory.release(kept.ref)
+    altered = replace(kept.meta, source=kept.meta.source.replace("/sessions/42/", "/sessions/43/"))
+    assert altered != kept.meta
+    memory.put(b"", altered, kept.scope)
+    with pytest.raises(InputValidationError, match="same session"):
+        ours.load_artifact(**SESSION, filename="it")
+
+
 def test_a_reference_to_itself_ends(both):
     both.save_artifact(**SESSION, filename="it", artifact=reference("it"))
     with pytest.raises(InputValidationError, match="depth"):
@@ -412,6 +426,15 @@ def test_metadata_that_json_cannot_have_is_refused(ours):
     for said in ({"x": object()}, {"x": float("nan")}):
         with pytest.raises(InputValidationError, match="JSON"):
             ours.save_artifact(**SESSION, filename="it", artifact=text(""), custom_metadata=said)
+
+
+def test_metadata_too_deep_to_be_sent_is_refused_and_leaves_nothing(ours):
+    deep = {}
+    for _ in range(500):
+        deep = {"in": deep}
+    with pytest.raises(InputValidationError, match="custom_metadata"):
+        ours.save_artifact(**SESSION, filename="it", artifact=text(""), custom_metadata=deep)
+    assert ours.list_versions(**SESSION, filename="it") == []
 
 
 def test_a_file_that_somebody_deleted_is_missed_aloud(memory, ours):

@@ -20,6 +20,7 @@ from agno.media.storage.local.local import LocalMediaStorage
 from agno.models.base import Model
 from agno.models.response import ModelResponse
 
+from cancelling import CANCELLED, Watched, at_each_call, at_each_wait
 from mediakeep import FileMediaStore, Limits, MediaMissing, open_store
 from mediakeep.integrations.agno import (
     AgnoMedia,
@@ -169,6 +170,40 @@ def test_the_same_id_for_other_bytes_is_another_medium(memory):
     media, medium = AgnoMedia(memory), upload_id()
     keys = [media.upload(medium, it) for it in (JPEG, PNG)]
     assert [media.download(it) for it in keys] == [JPEG, PNG]
+
+
+@pytest.mark.parametrize("kind", [AgnoMedia, AsyncAgnoMedia])
+@pytest.mark.parametrize("medium", ["i1", str(uuid.uuid4())])
+def test_sessions_that_agno_cuts_to_the_same_have_media_of_their_own(memory, kind, medium):
+    """agno gives both the same id of the upload, and each deletes what its own run names."""
+    storage = Called(kind(memory))
+    uploads = [upload_id("s" * 120 + it, medium) for it in ("-first", "-second")]
+    assert uploads[0] == uploads[1]
+    first, second = (storage.upload(it, JPEG) for it in uploads)
+    storage.delete(first)
+    assert storage.download(second) == JPEG
+
+
+def test_an_upload_that_nobody_finds_again_leaves_nothing_when_it_is_cancelled(memory):
+    medium = upload_id("s" * 200)
+    storage = AsyncAgnoMedia(Watched(memory))
+
+    def check(outcome):
+        if outcome is not CANCELLED:
+            memory.release(f"media://{outcome}")
+        assert memory.stats().refs == 0
+
+    async def main():
+        assert await at_each_wait("asyncio task", lambda: storage.upload(medium, JPEG), check)
+        assert await at_each_call("asyncio task", lambda: storage.upload(medium, JPEG), check)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("medium", ["i1", str(uuid.uuid4())])
+def test_sessions_that_agno_leaves_whole_upload_a_medium_once(memory, medium):
+    storage = Called(AgnoMedia(memory))
+    assert len({storage.upload(upload_id("s" * 110, medium), JPEG) for _ in range(2)}) == 1
 
 
 def test_a_link_of_object_storage_leads_to_the_bytes(fleet):

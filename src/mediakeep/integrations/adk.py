@@ -102,6 +102,10 @@ class AdkArtifacts(BaseArtifactService):
             said["custom"] = custom_metadata
         try:
             note(FRAMEWORK, said)
+            # Deeper than pydantic writes, it would be kept, and no list of versions could be sent.
+            ArtifactVersion(
+                version=0, canonical_uri="", custom_metadata=custom_metadata or {}
+            ).model_dump_json()
         except (TypeError, ValueError, RecursionError) as error:
             raise InputValidationError(f"custom_metadata must be JSON: {error}") from error
         name = filename.removeprefix("user:")

@@ -65,6 +65,14 @@ def scope_of_upload(media_id: str) -> str:
     return scope_of(FRAMEWORK, "upload", media_id)
 
 
+def _may_be_of_two(media_id: str) -> bool:
+    """Return whether the session in an upload's id may be cut off, and so stand for another one too."""
+    found = _UPLOAD.fullmatch(media_id)
+    if found:
+        return len(found["session"]) >= _LONGEST_SESSION
+    return len(media_id) >= _LONGEST_SESSION + len("-m-0123456789abcdef")
+
+
 _LONGEST_SESSION = 120
 _UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _UPLOAD = re.compile(rf"(?P<session>.+)-{_UUID}-[0-9a-f]{{16}}", re.DOTALL)
@@ -118,7 +126,9 @@ class AgnoMedia(MediaStorage):
     ) -> str:
         """Put `content` into its scope, and return its storage key.
 
-        The same upload again gives the same key, for which the scope is read. Of the metadata agno
+        The same upload again gives the same key, for which the scope is read. But where agno may have
+        cut the session off in `media_id`, each gets a key of its own: it may be of another session that
+        begins alike, and the first to be deleted would take the medium from it. Of the metadata agno
         itself keeps what it needs.
 
         Raises:
@@ -127,7 +137,7 @@ class AgnoMedia(MediaStorage):
         scope = self._scope_of(media_id)
         digest = hashlib.sha256(content).hexdigest()
         source = note(FRAMEWORK, {"id": media_id, "filename": filename})
-        for entry in self._store.entries(scope):
+        for entry in () if _may_be_of_two(media_id) else self._store.entries(scope):
             same = (entry.sha256, entry.meta.source, entry.declared_type)
             if same == (digest, source, mime_type or ""):
                 return entry.ref.removeprefix(PREFIX)
@@ -201,11 +211,12 @@ class AsyncAgnoMedia(AsyncMediaStorage):
     ) -> str:
         """Put `content` into its scope, as :meth:`AgnoMedia.upload` does.
 
-        Cancelled, it may leave it there: the same upload finds it again.
+        Cancelled, it may leave it there if the same upload finds it again.
         """
         upload = partial(self._media.upload, media_id, content)
         return await self._threads.run(
-            partial(upload, mime_type=mime_type, filename=filename, metadata=metadata)
+            partial(upload, mime_type=mime_type, filename=filename, metadata=metadata),
+            undo=self._media.delete if _may_be_of_two(media_id) else None,
         )
 
     async def download(self, storage_key: str) -> bytes:
