@@ -117,6 +117,13 @@ def test_the_first_page_of_a_pdf_is_shown(write: Write) -> None:
     assert corners(made) == list(pictures.CORNERS)
 
 
+def test_what_shows_through_a_preview_is_white(write: Write) -> None:
+    nothing = pictures.written(Image.new("RGBA", (20, 20), (0, 0, 0, 0)), "PNG")
+    made = opened(poster(write(papers.epub(members={"OEBPS/my cover.png": nothing})), 20))
+    assert made.mode == "RGB"
+    assert made.getpixel((10, 10)) == (255, 255, 255)
+
+
 @pytest.mark.parametrize("box", ["0 0 612 792", "0 0 3 14400", "-100 -50 100 50"])
 def test_a_page_is_as_long_as_wanted_whatever_it_says(write: Write, box: str) -> None:
     pytest.importorskip("pypdfium2")

@@ -124,11 +124,14 @@ def poster(path: Path, size: int) -> bytes:
             from mediakeep.images.apart import first_page  # what has no page starts no process
 
             return _checked(first_page(file, Wanted(_types(rules), max_edge=size)), rules)
-        return _carried(picture_in(file, content_type), content_type, rules)
+        return _carried(picture_in(file, content_type), content_type, size)
 
 
-def _carried(picture: bytes | None, content_type: str, rules: ImageRules) -> bytes:
-    """Return the small copy of a picture that was found in a file of this type."""
+def _carried(picture: bytes | None, content_type: str, size: int) -> bytes:
+    """Return the small copy of a picture that was found in a file of this type.
+
+    It is a JPEG: OpenDocument previews are black letters on nothing, and this puts them on white.
+    """
     if not picture:
         raise NoPicture(
             f"is {content_type or 'nothing that is known'}, and has no picture to show for it"
@@ -140,15 +143,15 @@ def _carried(picture: bytes | None, content_type: str, rules: ImageRules) -> byt
         file.write(picture)
         file.flush()
         try:
-            return _changed(file, read_header(file), rules)
+            return _changed(file, read_header(file), _small(size, "image/jpeg"))
         except ImagesExtraMissing:
             raise
         except UnusableImage as error:
             raise UnusableImage(f"has a picture in it that {error.reason}") from error
 
 
-def _small(size: int) -> ImageRules:
-    return ImageRules(frozenset({"image/jpeg", "image/png"}), max_edge=size)
+def _small(size: int, *types: str) -> ImageRules:
+    return ImageRules(frozenset(types or ("image/jpeg", "image/png")), max_edge=size)
 
 
 def _types(rules: ImageRules) -> tuple[str, ...]:
