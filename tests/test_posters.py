@@ -150,6 +150,9 @@ def test_a_page_is_as_long_as_wanted_whatever_it_says(write: Write, box: str) ->
         papers.id3(3, papers.attached(3, papers.COVER, flags=0x80)),
         papers.flac(),
         papers.m4a(b""),
+        papers.id3(3, papers.attached(3, b"", text=b"without an end")),
+        papers.box(b"ftyp", b"M4A \0\0\0\0") + struct.pack(">I4sQ", 1, b"free", 1 << 62) + bytes(40),
+        papers.office("http://[", {}),
         b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     ],
 )

@@ -12,9 +12,6 @@ from mediakeep.images.wanted import Wanted
 MAX_EDGE = 4096
 """The most pixels along the longer side of a page, whatever is wanted."""
 
-_LONGEST_PAGE = 14_400 * 75_000.0
-"""In points: the longest side of 14,400 units (PDF 32000-1, annex C), each as large as can be."""
-
 
 def first_page(file: BinaryIO, wanted: Wanted) -> Image.Image:
     """Return the first page of the PDF in `file`, its longer side as long as wanted.
@@ -33,11 +30,10 @@ def first_page(file: BinaryIO, wanted: Wanted) -> Image.Image:
         width, height = page.get_size()
     except (pypdfium2.PdfiumError, IndexError) as error:
         raise UnusableImage("has no page that can be read: it is malformed or cut off") from error
-    longest = max(width, height)
-    if not (min(width, height) > 0 and longest <= _LONGEST_PAGE):
+    if not all(side > 0 and math.isfinite(side) for side in (width, height)):
         raise UnusableImage("has a first page without sides")
     edge = min(wanted.max_edge or MAX_EDGE, MAX_EDGE)
     # Sides are rounded up: a hair less keeps the longer one from a pixel more.
-    image: Image.Image = page.render(scale=math.nextafter(edge / longest, 0)).to_pil()
+    image: Image.Image = page.render(scale=math.nextafter(edge / max(width, height), 0)).to_pil()
     size = wanted.size_for(*image.size)
     return image if size == image.size else image.resize(size, Image.Resampling.LANCZOS)

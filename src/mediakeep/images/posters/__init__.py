@@ -12,8 +12,6 @@ from mediakeep.images.posters.documents import picture_of_archive
 from mediakeep.images.posters.tracks import cover_of_flac, cover_of_id3, cover_of_mp4
 from mediakeep.intake.kinds import ancestors, essence
 
-__all__ = ("PDF", "may_have_poster", "picture_in")
-
 PDF = "application/pdf"
 
 _OF_DOCUMENTS = (

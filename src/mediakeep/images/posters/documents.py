@@ -2,7 +2,7 @@
 
 import posixpath
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from mediakeep.images.posters.bounds import MAX_MARKUP_BYTES, MAX_PICTURE_BYTES
 from mediakeep.images.posters.markup import elements
@@ -69,5 +69,5 @@ def _elements(archive: Archive, name: str) -> list[tuple[str, dict[str, str]]]:
 
 def _from(base: str, reference: str) -> str:
     """Return the name of the member that one called `base` refers to."""
-    path = unquote(urlsplit(reference).path)
+    path = unquote(reference.partition("#")[0].partition("?")[0])
     return posixpath.normpath(posixpath.join("/", posixpath.dirname(base), path)).lstrip("/")

@@ -29,8 +29,8 @@ def elements(data: bytes) -> list[tuple[str, dict[str, str]]]:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(data, True)
+    except UnusableImage:
+        raise
     except (expat.ExpatError, ValueError, LookupError) as error:  # the latter two of encodings
-        if isinstance(error, UnusableImage):
-            raise
         raise UnusableImage("has XML in it that is malformed or cut off") from error
     return found

@@ -1,5 +1,7 @@
 """Covers of music: in ID3 tags (MP3), in the boxes of MP4, in the blocks of FLAC."""
 
+import os
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -8,8 +10,9 @@ from mediakeep.images.posters.bounds import MAX_PICTURE_BYTES, MAX_STEPS
 
 _FRONT = 3
 """The type of picture that is the front cover, in ID3 and in FLAC."""
-_ENDS = {0: 1, 1: 2, 2: 2, 3: 1}
-"""How many zeros end a text, by its encoding."""
+_TEXT = re.compile(rb"(?s:.)*?\0")
+_WIDE_TEXT = re.compile(rb"(?s:..)*?\0\0")
+"""A text of ID3 with the zeros that end it; the wide one is UTF-16."""
 
 
 def cover_of_id3(file: BinaryIO) -> bytes | None:
@@ -63,11 +66,8 @@ def _attached(frame: tuple[bytes, bytes]) -> tuple[int, bytes] | None:
     end = 4 if name == b"PIC" else content.find(b"\0", 1) + 1
     if not 0 < end < len(content):
         return None
-    width = _ENDS.get(content[0], 1)
-    text = end + 1
-    while (mark := content[text : text + width]) and any(mark):
-        text += width
-    return content[end], content[text + width :]
+    text = (_WIDE_TEXT if content[0] in (1, 2) else _TEXT).match(content, end + 1)
+    return None if text is None else (content[end], content[text.end() :])
 
 
 def _synchronised(data: bytes) -> bytes:
@@ -88,7 +88,7 @@ def cover_of_flac(file: BinaryIO) -> bytes | None:
 
 
 def _pictures(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    at, last = 4, False
+    at, last, left = 4, False, MAX_PICTURE_BYTES
     for _ in range(MAX_STEPS):
         file.seek(at)
         head = file.read(4)
@@ -96,7 +96,8 @@ def _pictures(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             return
         last, kind, length = head[0] >= 0x80, head[0] & 0x7F, int.from_bytes(head[1:], "big")
         at += 4 + length
-        if kind == 6 and length <= MAX_PICTURE_BYTES:
+        if kind == 6 and length <= left:
+            left -= length
             found = _picture(file.read(length))
             if found is not None:
                 yield found
@@ -122,7 +123,7 @@ def _front(found: Iterator[tuple[int, bytes]]) -> bytes | None:
 
 def cover_of_mp4(file: BinaryIO) -> bytes | None:
     """Return the first picture of `moov/udta/meta/ilst/covr/data` (QuickTime File Format, metadata)."""
-    start, end = 0, 1 << 62
+    start, end = 0, file.seek(0, os.SEEK_END)
     for kind in (b"moov", b"udta", b"meta", b"ilst", b"covr", b"data"):
         found = next(((at, until) for it, at, until in _boxes(file, start, end) if it == kind), None)
         if found is None:

@@ -43,9 +43,9 @@ class Archive:
         member = self._members.get(name)
         if member is None:
             return None
-        # Deflate never makes data longer by more than a thousandth. What is, is there to be read for nothing.
+        # Deflate makes nothing longer by more than a thousandth, if it is not there to waste time.
         if member.size > most + most // 512 + 1024:
-            raise _too_large(name, most)
+            raise _too_large(most)
         self._file.seek(member.at)
         head = self._file.read(30)  # section 4.3.7
         if len(head) < 30 or head[:4] != b"PK\3\4":
@@ -57,7 +57,7 @@ class Archive:
         if member.method == 8:
             data = _inflated(data, most + 1)
         if len(data) > most:
-            raise _too_large(name, most)
+            raise _too_large(most)
         return data
 
     def _listed(self) -> list[tuple[str, _Member]]:
@@ -107,5 +107,5 @@ def _malformed() -> UnusableImage:
     return UnusableImage("is an archive that is malformed or cut off")
 
 
-def _too_large(name: str, most: int) -> UnusableImage:
-    return UnusableImage(f"has a part {name!r} of more than {most} bytes, which is not looked at")
+def _too_large(most: int) -> UnusableImage:
+    return UnusableImage(f"has a part of more than {most} bytes that would have to be looked at")
