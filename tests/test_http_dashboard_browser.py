@@ -17,6 +17,7 @@ pytest.importorskip("playwright", reason="needs the dependency group `test`")
 
 from playwright.sync_api import Error, expect
 
+import papers
 from browser import chromium, visiting
 from http_server import serving
 from mediakeep import MediaMeta
@@ -197,6 +198,33 @@ def test_the_gallery_shows_pictures_and_what_is_looked_for(visitor, served):
     expect(visitor.page.locator(".tile-name")).to_have_count(2)
     visitor.page.select_option("select[name=type]", "text/*")
     expect(visitor.page.get_by_text("Nothing fits")).to_be_visible()
+
+
+def test_documents_show_what_they_are(served, visitor):
+    pytest.importorskip("pypdfium2")
+    names = {
+        "paper.pdf": put(served, "papers", "paper.pdf", papers.pdf(), "application/pdf"),
+        "book.epub": put(served, "papers", "book.epub", papers.epub(), "application/epub+zip"),
+        "song.m4a": put(served, "papers", "song.m4a", papers.m4a(papers.COVER), "audio/mp4"),
+    }
+    for name, media_id in names.items():
+        visitor.go("/gallery?scope=papers")
+        tile = visitor.page.locator(f".tile[data-id='{media_id}'] img")
+        expect(tile).to_have_js_property("naturalWidth", 96 if name != "paper.pdf" else 256)
+        visitor.go(f"/media/{media_id}")
+        expect(visitor.page.locator(".stage img")).to_be_visible()
+        expect(visitor.page.get_by_text("No preview")).to_be_hidden()
+
+
+def test_a_document_that_shows_nothing_has_its_sign(served, visitor):
+    visitor.refused = ("415",)
+    media_id = put(served, "blank", "blank.epub", papers.epub("<package/>"), "application/epub+zip")
+    visitor.go("/gallery?scope=blank")
+    expect(visitor.page.locator(".tile .thumb .icon")).to_be_visible()
+    expect(visitor.page.locator(".tile .extension")).to_have_text("EPUB")
+    expect(visitor.page.locator(".tile img")).to_be_hidden()
+    visitor.go(f"/media/{media_id}")
+    expect(visitor.page.get_by_text("No preview")).to_be_visible()
 
 
 def test_scrolling_shows_everything_and_lets_go_of_what_is_far_away(browser, served, session):

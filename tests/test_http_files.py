@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("starlette")
 
+import papers
 from http_server import serving
 from mediakeep import CleanupPolicy, MediaMeta
 from mediakeep.intake import display_name
@@ -365,9 +366,39 @@ def test_a_thumbnail_is_small_and_known_by_its_own_etag(served):
 
 def test_no_thumbnail_is_made_of_words(served):
     answer = served.client.get(f"/v1/media/{served.put(b'just words')}/thumbnail")
-    assert answer.status_code == 422
-    assert answer.json()["error"] == "UnusableImage"
-    assert "/" not in answer.json()["detail"].replace("image/", "").replace("text/", "")
+    assert answer.status_code == 415
+    assert answer.json()["error"] == "NoPicture"
+    assert "/" not in answer.json()["detail"].replace("text/", "")
+
+
+def test_documents_have_thumbnails_that_are_made_once(served):
+    pytest.importorskip("PIL")
+    pytest.importorskip("pypdfium2")
+    documents = (("book.epub", papers.epub(), "image/jpeg"), ("paper.pdf", papers.pdf(), "image/png"))
+    for name, data, kind in documents:
+        media_id = served.put(data, filename=name)
+        where = f"/v1/media/{media_id}/thumbnail?size=64"
+        answer = served.client.get(where)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+        made = served.store.stats().files
+        assert served.client.get(where).content == answer.content
+        assert served.store.stats().files == made
+        known = {"if-none-match": answer.headers["etag"]}
+        assert served.client.get(where, headers=known).status_code == 304
+
+
+def test_a_document_that_cannot_be_shown_is_told_as_a_picture_is(served):
+    pytest.importorskip("pypdfium2")
+    for data in (papers.encrypted_pdf(), papers.epub("<package>"), b"\xff\xd8\xff\xe0" + bytes(99)):
+        answer = served.client.get(f"/v1/media/{served.put(data)}/thumbnail")
+        assert answer.status_code == 422
+        assert answer.json()["error"] == "UnusableImage"
+
+
+def test_what_may_have_a_thumbnail_links_to_it(served):
+    for data, there in ((papers.pdf(), True), (b"just words", False)):
+        said = served.client.post("/v1/media?scope=a", content=data).json()
+        assert ("thumbnail" in said["links"]) is there
 
 
 def wait_until(true, seconds: float = 10.0) -> None:

@@ -41,6 +41,7 @@ REASONS = {
     "prometheus-client": "numbers in Prometheus' format",
     "psycopg": "PostgreSQL",
     "pydantic-ai-harness": "the framework that its adapter is for",
+    "pypdfium2": "first pages of PDF, by the engine of Chromium",
     "python-multipart": "forms with files, piece by piece",
     "rich": "bars on a terminal; loaded only when one is shown",
     "starlette": "routes of the server",

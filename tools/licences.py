@@ -28,6 +28,7 @@ KNOWN = {
     "pi-heif": "BSD-3-Clause AND LGPL-3.0-only",
     "prompt-toolkit": "BSD-3-Clause",
     "pyasn1-modules": "BSD-2-Clause",
+    "pypdfium2": "BSD-3-Clause AND Apache-2.0",
     "python-dateutil": "BSD-3-Clause",
     "uvloop": "MIT OR Apache-2.0",
 }

@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "aio": ("anyio",),
     "cli": ("click", "platformdirs", "rich"),
     "client": ("httpcore2",),
+    "documents": ("PIL", "pypdfium2"),
     "download": ("httpcore2", "httpx2"),
     "images": ("PIL", "pi_heif"),
     "langchain": ("anyio", "langchain_core", "langgraph"),
@@ -170,6 +171,15 @@ def _thumbnail(picture: Path) -> Callable[[], str]:
     return lambda: raised(work)
 
 
+def _poster(document: Path) -> Callable[[], str]:
+    def work() -> None:
+        from mediakeep.images import poster
+
+        poster(document, 16)
+
+    return lambda: raised(work)
+
+
 def _inline() -> str:
     from mediakeep import open_store
     from mediakeep.messages import inline
@@ -255,6 +265,7 @@ PROBES = (
     Probe("images", "a JPEG", _thumbnail(MEDIA / "photo.jpg"), ("PIL",)),
     Probe("images", "a HEIC", _thumbnail(HEIC), ("PIL", "pi_heif")),
     Probe("images", "a HEIC for a model", _inline, ("PIL", "pi_heif")),
+    Probe("documents", "a PDF", _poster(MEDIA / "invoice.pdf"), ("pypdfium2", "PIL")),
     Probe("postgres", "open_store(postgresql://…)", _open(NOWHERE, blobs="bytes"),
           ("psycopg", "psycopg_pool")),
     Probe("postgres", "the catalog", imported("mediakeep.catalogs.postgres"),

@@ -17,6 +17,7 @@ from uuid import uuid4
 
 MEDIA = Path(__file__).parents[2] / "examples" / "media"
 PHOTO = MEDIA / "photo.jpg"
+PDF = MEDIA / "invoice.pdf"
 HEIC = Path(__file__).parents[1] / "data" / "pictures" / "turned.heic"
 SECONDS = 120
 
@@ -128,6 +129,13 @@ def images() -> None:
     small = fitted(PHOTO, rules)
     assert small is not None
     assert len(small) < PHOTO.stat().st_size
+
+
+def documents() -> None:
+    """The first page of a PDF."""
+    from mediakeep.images import poster
+
+    assert 100 < len(poster(PDF, 64)) < 10_000
 
 
 def postgres() -> None:
@@ -303,6 +311,7 @@ WORKS = {
     "cli": cli,
     "client": client,
     "download": download,
+    "documents": documents,
     "images": images,
     "langchain": langchain,
     "mcp": mcp,

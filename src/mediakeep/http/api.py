@@ -258,7 +258,7 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             "getThumbnail",
             "GET",
             "/v1/media/{id}/thumbnail",
-            "A small copy of a picture",
+            "A small copy of a picture, the first page of a PDF, or the cover or preview in a file",
             media.get_thumbnail,
             Right.READ,
             {
@@ -267,7 +267,7 @@ def operations(config: ServerConfig) -> tuple[Operation, ...]:
             },
             query=(Input("size", Choice(media.SIZES), "pixels", default=256),),
             headers=(_IF_NONE_MATCH,),
-            problems=(404, 410, 412, 421, 422, 501, 507),
+            problems=(404, 410, 412, 415, 421, 422, 501, 507),
         ),
         Operation(
             "shareMedia",

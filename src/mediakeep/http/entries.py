@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from mediakeep.http.grants import Grant
+from mediakeep.images.posters import may_have_poster
 from mediakeep.model import Entry
 from mediakeep.refs import PREFIX
 
@@ -91,7 +92,7 @@ def stored_json(call: "Call", entry: Entry) -> dict[str, Any]:
     """Return a new ref with its entry and where to go from there."""
     where = url_of(call, entry.ref)
     links = {"self": where, "entry": f"{where}/entry"}
-    if entry.meta.content_type.startswith("image/"):
+    if may_have_poster(entry.meta.content_type):
         links["thumbnail"] = f"{where}/thumbnail"
     said = entry_json(entry, call.grant)
     return {"ref": entry.ref, "id": said["id"], "entry": said, "links": links}

@@ -39,7 +39,7 @@ async def get_entry(call: Call) -> Answer:
 
 
 async def get_thumbnail(call: Call) -> Answer:
-    """Send a small copy of a picture."""
+    """Send a small copy of a picture, or the poster of another file."""
     size: int = call.query["size"]
     found = await call.service.look(call.look_up)
     headers: Headers = [(b"cache-control", b"private, no-cache")]
@@ -62,10 +62,10 @@ async def get_thumbnail(call: Call) -> Answer:
 
 
 def _thumbnail(call: Call, size: int) -> bytes:
-    from mediakeep.images import thumbnail
+    from mediakeep.images import poster
 
     def make(path: Path) -> bytes:
-        return thumbnail(path, size)
+        return poster(path, size)
 
     path = call.service.store.variant(call.ref, f"thumbnail-{size}", make)
     try:

@@ -22,7 +22,7 @@ from mediakeep.errors import (
 from mediakeep.http.answers import Answer, Headers
 from mediakeep.http.grants import Grant
 from mediakeep.http.tokens import BadSecretsFile
-from mediakeep.images.unusable import ImagesExtraMissing, UnusableImage
+from mediakeep.images.unusable import ImagesExtraMissing, NoPicture, UnusableImage
 
 logger = logging.getLogger("mediakeep.http")
 
@@ -58,6 +58,7 @@ TITLES = {
     "MediaElsewhere": "The file lies on another host",
     "MediaMissing": "The bytes are not where they should be",
     "MethodNotAllowed": "The resource has no such method",
+    "NoPicture": "The file has no picture to show",
     "NotAFile": "The bytes are not where they should be",
     "NotFound": "There is nothing here",
     "NotReady": "The store does not answer",
@@ -136,6 +137,7 @@ _STATUS: dict[type[MediaError], int] = {
     QuotaExceeded: 507,
     StillLeased: 409,
     ImagesExtraMissing: 501,
+    NoPicture: 415,
     UnusableImage: 422,
     CatalogError: 503,
     BlobError: 503,

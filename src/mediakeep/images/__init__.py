@@ -5,10 +5,11 @@ picture that fits is never decoded. One that does not is decoded in a process of
 so much memory and so much time and no more: a decoder that runs wild or crashes takes nothing with it.
 
 Needs Pillow, and pi-heif for HEIC, as soon as a picture has to be changed:
-`pip install "mediakeep[images]"`.
+`pip install "mediakeep[images]"`; and pypdfium2 for pages of PDF: `pip install "mediakeep[documents]"`.
 """
 
 import io
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from typing import BinaryIO
 from mediakeep.errors import BlobError, MediaMissing
 from mediakeep.files import open_regular
 from mediakeep.images.bounds import MAX_FILE_BYTES, MAX_MEMORY_BYTES, MAX_PIXELS, MAX_SECONDS
-from mediakeep.images.header import Header, read_header
-from mediakeep.images.unusable import ImagesExtraMissing, UnusableImage
+from mediakeep.images.header import DECODED, Header, named_type, read_header
+from mediakeep.images.posters import PDF, picture_in
+from mediakeep.images.unusable import ImagesExtraMissing, NoPicture, UnusableImage
 from mediakeep.images.wanted import WRITTEN, Wanted
+from mediakeep.intake.types import HEAD_BYTES, sniff
 
 __all__ = (
     "MAX_FILE_BYTES",
@@ -29,8 +32,10 @@ __all__ = (
     "MAX_SECONDS",
     "ImageRules",
     "ImagesExtraMissing",
+    "NoPicture",
     "UnusableImage",
     "fitted",
+    "poster",
     "thumbnail",
 )
 
@@ -93,9 +98,64 @@ def thumbnail(path: Path, size: int) -> bytes:
     It is a JPEG; where there is transparency, or few colours, a PNG. Never larger than the original,
     and changed as by `fitted`, which also says what it raises.
     """
-    rules = ImageRules(frozenset({"image/jpeg", "image/png"}), max_edge=size)
+    rules = _small(size)
     with _opened(path) as file:
         return _changed(file, read_header(file), rules)
+
+
+def poster(path: Path, size: int) -> bytes:
+    """Return a small picture that shows what the file at `path` is, as `thumbnail` does of a picture.
+
+    Of a PDF it is the first page, its longer side `size` pixels, but 4096 at most. Of an EPUB, an
+    OpenDocument or an Office document, and of music in MP3, MP4 and FLAC, it is the cover or preview
+    that the file has in it. It is found by the file's bytes, whatever its name says.
+
+    Raises:
+        NoPicture: it is of another type, or has no picture in it that is read here.
+        UnusableImage: it or its picture is malformed, encrypted, or more than is decoded; else as
+            `fitted` says.
+    """
+    rules = _small(size)
+    with _opened(path) as file:
+        content_type = named_type(sniff(file.read(HEAD_BYTES)).content_type)
+        if content_type in DECODED:
+            return _changed(file, read_header(file), rules)
+        if content_type == PDF:
+            from mediakeep.images.apart import first_page  # what has no page starts no process
+
+            return _checked(first_page(file, Wanted(_types(rules), max_edge=size)), rules)
+        return _carried(picture_in(file, content_type), content_type, size)
+
+
+def _carried(picture: bytes | None, content_type: str, size: int) -> bytes:
+    """Return the small copy of a picture that was found in a file of this type.
+
+    It is a JPEG: OpenDocument previews are black letters on nothing, and this puts them on white.
+    """
+    if not picture:
+        raise NoPicture(
+            f"is {content_type or 'nothing that is known'}, and has no picture to show for it"
+        )
+    kind = named_type(sniff(picture).content_type)
+    if kind not in DECODED:
+        raise NoPicture(f"has a picture in it that is {kind or 'nothing that is known'}, and not shown")
+    with tempfile.TemporaryFile() as file:
+        file.write(picture)
+        file.flush()
+        try:
+            return _changed(file, read_header(file), _small(size, "image/jpeg"))
+        except ImagesExtraMissing:
+            raise
+        except UnusableImage as error:
+            raise UnusableImage(f"has a picture in it that {error.reason}") from error
+
+
+def _small(size: int, *types: str) -> ImageRules:
+    return ImageRules(frozenset(types or ("image/jpeg", "image/png")), max_edge=size)
+
+
+def _types(rules: ImageRules) -> tuple[str, ...]:
+    return tuple(t for t in WRITTEN if t in rules.content_types)
 
 
 @contextmanager
@@ -115,7 +175,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _changed(file: BinaryIO, header: Header, rules: ImageRules) -> bytes:
     from mediakeep.images.apart import changed  # what fits starts no process
 
-    types = tuple(t for t in WRITTEN if t in rules.content_types)
+    types = _types(rules)
     if not types:
         raise UnusableImage(
             f"has no format that fits: pictures are written as {', '.join(WRITTEN)}, "
@@ -123,7 +183,10 @@ def _changed(file: BinaryIO, header: Header, rules: ImageRules) -> bytes:
         )
     limit = None if rules.max_bytes is None else rules.max_bytes // 4 * 3
     wanted = Wanted(types, limit, rules.max_edge, rules.max_pixels)
-    data = changed(file, header, wanted)
+    return _checked(changed(file, header, wanted), rules)
+
+
+def _checked(data: bytes, rules: ImageRules) -> bytes:
     # It comes from a process that has read hostile bytes, so that its word is not taken for it.
     misfit = _misfit(read_header(io.BytesIO(data)), rules)
     if misfit is not None:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import BinaryIO
 
@@ -42,14 +43,33 @@ def changed(file: BinaryIO, header: Header, wanted: Wanted) -> bytes:
         UnusableImage: it cannot be decoded within bounds, or not be made to fit.
         ImagesExtraMissing: Pillow, or pi-heif for HEIC, is not installed.
     """
-    _require(header.content_type)
-    if header.size > MAX_FILE_BYTES:
+    packages = {"PIL": "Pillow"}
+    if DECODED[header.content_type] == ("HEIF",):
+        packages["pi_heif"] = "pi-heif"
+    _require(packages, f"is {header.content_type} and would have to be changed, which takes", "images")
+    return _made(file, header.size, DECODED[header.content_type], wanted)
+
+
+def first_page(file: BinaryIO, wanted: Wanted) -> bytes:
+    """Return the first page of the PDF in `file`, rendered as `changed` decodes pictures.
+
+    Raises:
+        UnusableImage: it cannot be rendered within bounds: encrypted, malformed, or too much.
+        ImagesExtraMissing: Pillow or pypdfium2 is not installed.
+    """
+    packages = {"PIL": "Pillow", "pypdfium2": "pypdfium2"}
+    _require(packages, "is application/pdf, and to show a page takes", "documents")
+    return _made(file, file.seek(0, os.SEEK_END), ("PDF",), wanted)
+
+
+def _made(file: BinaryIO, size: int, formats: Sequence[str], wanted: Wanted) -> bytes:
+    if size > MAX_FILE_BYTES:
         raise UnusableImage(
-            f"has {header.size} bytes, and at most {MAX_FILE_BYTES} are decoded: make it smaller"
+            f"has {size} bytes, and at most {MAX_FILE_BYTES} are decoded: make it smaller"
         )
     asked = {
         "path": [folder for folder in sys.path if isinstance(folder, str)],
-        "formats": DECODED[header.content_type],
+        "formats": formats,
         "wanted": wanted,
         "seconds": MAX_SECONDS,
         "memory": MAX_MEMORY_BYTES,
@@ -58,15 +78,10 @@ def changed(file: BinaryIO, header: Header, wanted: Wanted) -> bytes:
         return _answer(file, json.dumps(asked))
 
 
-def _require(content_type: str) -> None:
-    missing = [] if find_spec("PIL") else ["Pillow"]
-    if DECODED[content_type] == ("HEIF",) and not find_spec("pi_heif"):
-        missing.append("pi-heif")
+def _require(packages: Mapping[str, str], why: str, extra: str) -> None:
+    missing = [package for module, package in packages.items() if not find_spec(module)]
     if missing:
-        raise ImagesExtraMissing(
-            f"is {content_type} and would have to be changed, which takes {' and '.join(missing)}: "
-            'pip install "mediakeep[images]"'
-        )
+        raise ImagesExtraMissing(f'{why} {" and ".join(missing)}: pip install "mediakeep[{extra}]"')
 
 
 _turns = threading.BoundedSemaphore(os.cpu_count() or 1)

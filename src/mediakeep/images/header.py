@@ -59,7 +59,7 @@ def read_header(file: BinaryIO) -> Header:
     file.seek(0)
     head = file.read(HEAD_BYTES)
     sniffed = sniff(head).content_type
-    content_type = _ALIASES.get(sniffed, sniffed)
+    content_type = named_type(sniffed)
     if content_type == "image/svg+xml":
         raise UnusableImage("is SVG, a drawing that is not turned into pixels here: make a PNG of it")
     if content_type not in DECODED:
@@ -76,6 +76,11 @@ def read_header(file: BinaryIO) -> Header:
             f"claims {width} x {height} pixels, and at most {MAX_PIXELS} are decoded: make it smaller"
         )
     return Header(content_type, size, width, height, _animated(file, head, content_type))
+
+
+def named_type(sniffed: str) -> str:
+    """Return the one name in DECODED of what was sniffed; what is not there stays as it is."""
+    return _ALIASES.get(sniffed, sniffed)
 
 
 def _animated(file: BinaryIO, head: bytes, content_type: str) -> bool:

@@ -23,5 +23,9 @@ class UnusableImage(MediaError, ValueError):
         return f"{what} {self.reason}"
 
 
+class NoPicture(UnusableImage):
+    """The file is no picture, and there is none in it that can be shown for it."""
+
+
 class ImagesExtraMissing(UnusableImage, ImportError):
     """The picture would have to be changed, and the packages that do that are not installed."""

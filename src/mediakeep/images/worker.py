@@ -33,13 +33,15 @@ def work(asked: dict[str, Any]) -> None:
 
 
 def ready(formats: Sequence[str]) -> None:
-    """Have Pillow know the decoders for `formats`, each with as few threads as it can do with."""
+    """Load the decoders for `formats`, each with as few threads as it can do with."""
     if "HEIF" in formats:
         import pi_heif  # type: ignore[import-untyped]
 
         pi_heif.register_heif_opener(
             thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
         )
+    if "PDF" in formats:
+        import pypdfium2  # type: ignore[import-untyped]  # noqa: F401
     if "AVIF" in formats:
         from PIL import AvifImagePlugin
 
@@ -49,7 +51,13 @@ def ready(formats: Sequence[str]) -> None:
 def outcome(file: BinaryIO, formats: Sequence[str], wanted: Wanted) -> tuple[bytes, bytes]:
     """Return `made` and the new picture, or `refused` and the reason in UTF-8."""
     try:
-        return b"made", encoded(decoded(file, formats, wanted), wanted)
+        if "PDF" in formats:
+            from mediakeep.images.pages import first_page
+
+            image = first_page(file, wanted)
+        else:
+            image = decoded(file, formats, wanted)
+        return b"made", encoded(image, wanted)
     except UnusableImage as error:
         reason = error.reason
     except UnidentifiedImageError:  # its message tells of this process only

@@ -19,6 +19,7 @@ from mediakeep.http.entries import id_of
 from mediakeep.http.grants import Right
 from mediakeep.http.problems import TITLES, Problem, problem_of
 from mediakeep.http.service import Call, Service
+from mediakeep.images.posters import may_have_poster
 
 if TYPE_CHECKING:
     from mediakeep.http.dashboard.breakdowns import Breakdowns
@@ -93,7 +94,12 @@ class Window:
             name.removesuffix("_words"): getattr(words, name)
             for name in vars(words)
             if name.endswith("_words")
-        } | {"id": id_of, "kind": words.kind_of, "query": urlencode}
+        } | {
+            "id": id_of,
+            "kind": words.kind_of,
+            "has_poster": may_have_poster,
+            "query": urlencode,
+        }
         self._templates.globals |= {"version": __version__, "FAMILIES": words.FAMILIES, "Right": Right}
 
     def html(self, call: Call, page: Page) -> bytes:
