@@ -49,6 +49,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="a smaller run, for a first look")
     parser.add_argument("--write", action="store_true", help=f"write {report.PAGE.name} and its plot")
+    parser.add_argument("--add", action="store_true", help="put the lines that are named into the page")
     asked = parser.parse_args()
     scale = QUICK if asked.quick else FULL
     chosen = [
@@ -65,6 +66,8 @@ def main() -> None:
     if asked.write:
         plot.draw(curve(scale))
         report.write(report.section(lines, plot.PLOT))
+    if asked.add:
+        report.add(lines)
     print(report.section(lines, None))
 
 

@@ -99,9 +99,34 @@ def section(lines: dict[str, Line | None], plot: Path | None) -> str:
 def write(text: str) -> None:
     """Put `text` between the markers of the page, which is made if it is not there."""
     PAGE.parent.mkdir(exist_ok=True)
-    page = PAGE.read_text() if PAGE.exists() else NEW_PAGE
-    before, _, rest = page.partition(BEGIN)
-    _, found, after = rest.partition(END)
+    before, _, after = _page()
+    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def add(lines: dict[str, Line | None]) -> None:
+    """Put `lines` among those of the page, in the place of what they were, marked as later."""
+    before, text, after = _page()
+    kept = text.strip().split("\n")
+    for line in filter(None, lines.values()):
+        own = f"| {line.what} |", f"| † {line.what} |", f"- {line.what}: "
+        kept = [it for it in kept if not it.startswith((*own, _LATER))]
+        kept.insert(_last(kept, "|") + 1, row(line).replace("| ", "| † ", 1))
+        kept.insert(_last(kept, "- ") + 1, f"- {line.what}: {line.how}.")
+        kept[1:1] = [f"{_LATER} were measured later, on {machine()}."]
+    PAGE.write_text("\n".join((f"{before}{BEGIN}", *kept, f"{END}{after}")))
+
+
+_LATER = "Lines with a †"
+
+
+def _last(lines: list[str], beginning: str) -> int:
+    return max(number for number, it in enumerate(lines) if it.startswith(beginning))
+
+
+def _page() -> tuple[str, str, str]:
+    """Return what comes before the markers of the page, between them, and after them."""
+    before, _, rest = (PAGE.read_text() if PAGE.exists() else NEW_PAGE).partition(BEGIN)
+    text, found, after = rest.partition(END)
     if not found:
         raise SystemExit(f"{PAGE} lacks the markers {BEGIN} and {END}")
-    PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    return before, text, after
