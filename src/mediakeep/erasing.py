@@ -1,11 +1,11 @@
 """Erase: a user's files are to go now, and somebody wants to know that they have."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 
 from mediakeep.catalogs import Catalog, EndedFile, Reaped
 from mediakeep.errors import StillLeased
+from mediakeep.fates import Fate, fates_of
 from mediakeep.model import Entry, Erased
 
 Reap = Callable[[Iterable[str]], Reaped]
@@ -47,23 +47,19 @@ def foresee(entries: Iterable[Entry]) -> tuple[Erased, ...]:
 
     A file that it would wait for, or be refused because of, has the result `leased: …`.
     """
-    refs: Counter[str] = Counter()
-    files: dict[str, Entry] = {}
-    for entry in entries:
-        refs[entry.location] += 1
-        files[entry.location] = entry
 
-    def result(entry: Entry) -> str:
-        if not entry.owned:
+    def result(fate: Fate) -> str:
+        if not fate.entry.owned:
             return "kept: borrowed"
-        if entry.refs > refs[entry.location]:
+        if fate.kept_by == "others":
             return "kept: another scope has a ref of it"
-        if entry.leases:
-            times = f"{entry.leases} time{'s' if entry.leases > 1 else ''}"
+        if fate.kept_by == "leased":
+            times = f"{fate.entry.leases} time{'s' if fate.entry.leases > 1 else ''}"
             return f"leased: {times}, so say how long to wait"
         return "deleted"
 
-    return tuple(Erased(name, it.size, refs[name], result(it)) for name, it in sorted(files.items()))
+    fates = sorted(fates_of(entries), key=lambda it: it.entry.location)
+    return tuple(Erased(it.entry.location, it.entry.size, it.refs, result(it)) for it in fates)
 
 
 def _await_leases(

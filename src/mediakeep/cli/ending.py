@@ -1,6 +1,5 @@
 """`release` and `sweep`: what ends, which files go with it, which stay and why."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -137,23 +136,22 @@ class Plan:
 
 def plan_release(entries: Iterable["Entry"]) -> Plan:
     """Return what happens if the refs of `entries` end, and nobody else does anything meanwhile."""
-    plan = Plan()
-    ending: Counter[str] = Counter()
-    files: dict[str, Entry] = {}
-    for entry in entries:
-        plan.refs.append(entry.ref)
-        ending[entry.location] += 1
-        files[entry.location] = entry
-    for location, entry in files.items():
-        others = entry.refs - ending[location]
-        if others > 0:
-            plan.kept.append((entry, f"shared with {count_text(others, 'other ref')}"))
-        elif not entry.owned:
-            plan.kept.append((entry, "borrowed"))
-        elif entry.leases:
-            plan.kept.append((entry, f"leased {count_text(entry.leases, 'time')}: goes when that ends"))
-        else:
-            plan.deleted.append(entry)
+    from mediakeep.fates import fates_of
+
+    ending = list(entries)
+    plan = Plan([entry.ref for entry in ending])
+    for fate in fates_of(ending):
+        entry = fate.entry
+        match fate.kept_by:
+            case "others":
+                plan.kept.append((entry, f"shared with {count_text(fate.others, 'other ref')}"))
+            case "borrowed":
+                plan.kept.append((entry, "borrowed"))
+            case "leased":
+                times = count_text(entry.leases, "time")
+                plan.kept.append((entry, f"leased {times}: goes when that ends"))
+            case _:
+                plan.deleted.append(entry)
     return plan
 
 

@@ -1,10 +1,11 @@
 """What ends with a release: which files go, which stay, and why."""
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+from mediakeep.fates import fates_of
 from mediakeep.http.entries import id_of
 from mediakeep.http.grants import Grant
 from mediakeep.model import Entry
@@ -68,27 +69,22 @@ class Plan:
 
 def plan_of(entries: Iterable[Entry]) -> Plan:
     """Return what becomes of the files of `entries` if these end."""
-    plan = Plan()
-    ending: Counter[str] = Counter()
-    files: dict[str, Entry] = {}
-    for entry in entries:
-        plan.refs += 1
-        if plan.refs > MOST_PLANNED:
-            plan.whole = False
-            files.clear()
-            ending.clear()
-            continue
-        ending[entry.location] += 1
-        files[entry.location] = entry
-    for location, entry in files.items():
-        others = entry.refs - ending[location]
-        if others > 0:
-            plan.kept.append((entry, f"shared with {others} other ref{'s' if others > 1 else ''}"))
-        elif not entry.owned:
-            plan.kept.append((entry, "borrowed"))
-        elif entry.leases:
-            plan.kept.append((entry, "leased: it goes when that ends"))
-        else:
-            plan.deleted += 1
-            plan.freed += entry.size
+    rest = iter(entries)
+    planned = list(islice(rest, MOST_PLANNED + 1))
+    plan = Plan(refs=len(planned) + sum(1 for _ in rest), whole=len(planned) <= MOST_PLANNED)
+    if not plan.whole:
+        return plan
+    for fate in fates_of(planned):
+        entry, others = fate.entry, fate.others
+        match fate.kept_by:
+            case "others":
+                why = f"shared with {others} other ref{'s' if others > 1 else ''}"
+                plan.kept.append((entry, why))
+            case "borrowed":
+                plan.kept.append((entry, "borrowed"))
+            case "leased":
+                plan.kept.append((entry, "leased: it goes when that ends"))
+            case _:
+                plan.deleted += 1
+                plan.freed += entry.size
     return plan
