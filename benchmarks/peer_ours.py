@@ -8,18 +8,11 @@ from typing import Any, ClassVar
 from benchmarks.peer import CONTENT_TYPE, FILENAME, SESSION, Awaited, Peer
 
 
-class Mediakeep(Peer):
-    name = "mediakeep"
-    ours = "mediakeep"
-    settings = "`open_store(folder, fsync=False)`"
-    fsync: ClassVar[bool] = False
+class Verbs:
+    """What is called alike, at once and awaited."""
 
-    def __init__(self, folder: Path) -> None:
-        from mediakeep import MediaMeta, open_store
-
-        super().__init__(folder)
-        self._store = open_store(folder, fsync=self.fsync)
-        self._meta = MediaMeta(FILENAME, CONTENT_TYPE, "telegram")
+    _store: Any
+    _meta: Any
 
     def put(self, data: bytes) -> Any:
         return self._store.put(data, self._meta, SESSION)
@@ -33,6 +26,20 @@ class Mediakeep(Peer):
     def end(self, key: Any) -> Any:
         return self._store.release(key)
 
+
+class Mediakeep(Verbs, Peer):
+    name = "mediakeep"
+    ours = "mediakeep"
+    settings = "`open_store(folder, fsync=False)`"
+    fsync: ClassVar[bool] = False
+
+    def __init__(self, folder: Path) -> None:
+        from mediakeep import MediaMeta, open_store
+
+        super().__init__(folder)
+        self._store = open_store(folder, fsync=self.fsync)
+        self._meta = MediaMeta(FILENAME, CONTENT_TYPE, "telegram")
+
     def put_file(self, path: Path) -> None:
         self._store.put(path, self._meta, SESSION)
 
@@ -40,7 +47,7 @@ class Mediakeep(Peer):
         self._store.close()
 
 
-class MediakeepAwaited(Awaited):
+class MediakeepAwaited(Verbs, Awaited):
     name = "mediakeep, awaited"
     ours = "mediakeep-awaited"
     settings = "`AsyncMediaStore` over the same"
@@ -54,18 +61,6 @@ class MediakeepAwaited(Awaited):
         self._kept = open_store(folder, fsync=self.fsync)
         self._store = AsyncMediaStore(self._kept)
         self._meta = MediaMeta(FILENAME, CONTENT_TYPE, "telegram")
-
-    def put(self, data: bytes) -> Any:
-        return self._store.put(data, self._meta, SESSION)
-
-    def read(self, key: Any) -> Any:
-        return self._store.read_bytes(key)
-
-    def find(self, key: Any) -> Any:
-        return self._store.resolve(key)
-
-    def end(self, key: Any) -> Any:
-        return self._store.release(key)
 
     def put_file(self, path: Path) -> None:
         self.each(lambda it: self._store.put(it, self._meta, SESSION), [path])

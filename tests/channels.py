@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 import mediakeep
-from mediakeep import MediaStore
+from mediakeep import MediaMeta, MediaStore
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "examples" / "channels"
@@ -67,6 +67,17 @@ def wait_until_nothing_is_left(store: MediaStore, folder: Path) -> None:
     """The same, soon: the turn of a bot in another process ends a moment after its answer has come."""
     wait_until(lambda: what_is_left(store, folder) == ({}, []), otherwise_fail=False)
     assert_nothing_is_left(store, folder)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    """Wait for something to be true while the loop runs on; `play` bounds how long."""
+    while not holds():
+        await asyncio.sleep(0.01)
+
+
+def metas_in(store: MediaStore, scope: str) -> list[MediaMeta]:
+    """Return the metas of the refs of a scope."""
+    return [entry.meta for entry in store.entries(scope)]
 
 
 def wait_until(what: Callable[[], object], *, otherwise_fail: bool = True) -> None:

@@ -17,7 +17,16 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, sample
+from channels import (
+    Gate,
+    assert_nothing_is_left,
+    blobs_on_disk,
+    metas_in,
+    play,
+    recipe,
+    sample,
+    until,
+)
 from mediakeep import Limits, MediaMeta, open_store
 from mediakeep.aio import AsyncMediaStore
 from standins.discord import BOT, CHANNEL, TOKEN, VOICE_MESSAGE, Discord
@@ -65,12 +74,7 @@ def lead(monkeypatch, platform):
 
 
 def metas(store, scope):
-    return [entry.meta for entry in store.sync.entries(scope)]
-
-
-async def until(holds):
-    while not holds():
-        await asyncio.sleep(0.01)
+    return metas_in(store.sync, scope)
 
 
 def test_a_picture_is_answered_with_a_small_copy(started):

@@ -13,7 +13,17 @@ from aiohttp.test_utils import TestServer
 from nio import AsyncClient, AsyncClientConfig, RoomEncryptedMedia, RoomMessageNotice
 from nio.crypto import decrypt_attachment
 
-from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, running, sample
+from channels import (
+    Gate,
+    assert_nothing_is_left,
+    blobs_on_disk,
+    metas_in,
+    play,
+    recipe,
+    running,
+    sample,
+    until,
+)
 from mediakeep import Limits, MediaMeta, open_store
 from mediakeep.aio import AsyncMediaStore
 from standins.matrix import ALICES_TOKEN, ROOM, SECRET_ROOM, SERVER, TOKEN, USERS, Matrix
@@ -65,18 +75,12 @@ def started(tmp_path, accounts):
     return started
 
 
-async def until(holds):
-    while not holds():
-        await asyncio.sleep(0.01)
-
-
 def file(url, name="invoice.pdf", kind="m.file", content_type="application/pdf", **more):
     return {"msgtype": kind, "body": name, "url": url, "info": {"mimetype": content_type}, **more}
 
 
 def metas(store, event, room=ROOM):
-    scope = f"agent:{agent.scope_of('matrix', room, event)}"
-    return [entry.meta for entry in store.sync.entries(scope)]
+    return metas_in(store.sync, f"agent:{agent.scope_of('matrix', room, event)}")
 
 
 def test_a_picture_is_answered_with_a_small_copy(started):

@@ -12,7 +12,17 @@ from aiohttp.test_utils import TestServer
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
-from channels import Gate, assert_nothing_is_left, blobs_on_disk, play, recipe, running, sample
+from channels import (
+    Gate,
+    assert_nothing_is_left,
+    blobs_on_disk,
+    metas_in,
+    play,
+    recipe,
+    running,
+    sample,
+    until,
+)
 from mediakeep import Limits, MediaMeta, open_store
 from mediakeep.aio import AsyncMediaStore
 from standins.slack import APP_TOKEN, BOT_TOKEN, CHANNEL, SIGNING_SECRET, Slack
@@ -56,17 +66,12 @@ def started(tmp_path):
     return started
 
 
-async def until(holds):
-    while not holds():
-        await asyncio.sleep(0.01)
-
-
 def scope_of(event):
     return f"slack:{CHANNEL}:{event['event']['ts']}"
 
 
 def metas(store, event):
-    return [entry.meta for entry in store.sync.entries(f"agent:{scope_of(event)}")]
+    return metas_in(store.sync, f"agent:{scope_of(event)}")
 
 
 def test_a_picture_is_answered_in_its_thread_with_a_small_copy(started):

@@ -10,10 +10,11 @@ import json
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import WSMsgType, web
-from aiohttp.test_utils import TestServer
+
+from standins.beside import Beside
 
 TOKEN = "stand.in.token"
 BOT = {"id": "100", "username": "keeper", "discriminator": "0", "avatar": None, "bot": True}
@@ -37,7 +38,7 @@ class Sent:
     files: list[tuple[str, bytes]]
 
 
-class Discord:
+class Discord(Beside):
     """The platform, for an `async with` block."""
 
     def __init__(self, *, upload_limit: int = DEFAULT_LIMIT) -> None:
@@ -60,14 +61,7 @@ class Discord:
                 web.get("/cdn/{path:.*}", self._file),
             ]
         )
-        self._server = TestServer(app)
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._server.close()
+        super().__init__(app)
 
     @property
     def api(self) -> str:

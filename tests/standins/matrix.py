@@ -10,10 +10,11 @@ import itertools
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+
+from standins.beside import Beside
 
 SERVER = "standin.example"
 BOT, ALICE = f"@keeper:{SERVER}", f"@alice:{SERVER}"
@@ -31,7 +32,7 @@ class Sent:
     content: dict[str, Any]
 
 
-class Matrix:
+class Matrix(Beside):
     """The platform, for an `async with` block."""
 
     def __init__(self, *, upload_limit: int = 50 * 1024 * 1024) -> None:
@@ -68,18 +69,7 @@ class Matrix:
                 web.post("/_matrix/media/v3/upload", self._upload),
             ]
         )
-        self._server = TestServer(app)
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._server.close()
-
-    @property
-    def url(self) -> str:
-        return str(self._server.make_url("")).rstrip("/")
+        super().__init__(app)
 
     # -- what a user does
 

@@ -12,11 +12,12 @@ import re
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import ClientSession, WSMsgType, web
-from aiohttp.test_utils import TestServer
 from slack_sdk.signature import SignatureVerifier
+
+from standins.beside import Beside
 
 BOT_TOKEN, APP_TOKEN, SIGNING_SECRET = "xoxb-stand-in", "xapp-stand-in", "stand-in-secret"
 TEAM, APP, BOT_USER, BOT_ID, ALICE, CHANNEL = "T1", "A1", "UBOT", "B1", "UALICE", "C1"
@@ -33,7 +34,7 @@ class Sent:
     files: list[tuple[str, bytes]] = field(default_factory=list)
 
 
-class Slack:
+class Slack(Beside):
     """The platform, for an `async with` block."""
 
     def __init__(self) -> None:
@@ -62,18 +63,7 @@ class Slack:
                 web.get("/signin", self._sign_in),
             ]
         )
-        self._server = TestServer(app)
-
-    async def __aenter__(self) -> Self:
-        await self._server.start_server()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._server.close()
-
-    @property
-    def url(self) -> str:
-        return str(self._server.make_url("")).rstrip("/")
+        super().__init__(app)
 
     # -- what a user does
 

@@ -17,10 +17,10 @@ class Roots:
     Raises:
         ValueError: one of them is no folder.
 
-    >>> Roots(["/etc"]).check("/etc/../root/.ssh/id_rsa", "/root/.ssh/id_rsa")
+    >>> Roots(["/usr"]).check("/usr/../etc/shadow", "/etc/shadow")
     Traceback (most recent call last):
     ...
-    mediakeep.errors.PathNotAllowed: '/etc/../root/.ssh/id_rsa' leads to '/root/.ssh/id_rsa', ...
+    mediakeep.errors.PathNotAllowed: '/usr/../etc/shadow' leads to '/etc/shadow', ...
     """
 
     __slots__ = ("_folders",)
