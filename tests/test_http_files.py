@@ -315,6 +315,31 @@ def test_a_file_where_it_lies_may_change(served, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("times", "status"), [(2, 200), (99, 503)])
+def test_a_file_that_is_written_anew_while_it_is_read_is_read_again(
+    served, tmp_path, monkeypatch, times, status
+):
+    path = tmp_path / "file.txt"
+    path.write_bytes(b"first")
+    ref = served.store.store(path, MediaMeta(cleanup_policy="forget_only"), "anew")
+    real, reads = os.pread, []
+
+    def while_it_is_cut_off(handle, length, at):
+        reads.append(length)
+        path.write_bytes(b"")
+        found = real(handle, length, at)
+        path.write_bytes(b"second one")
+        return found if len(reads) <= times else real(handle, length, at)
+
+    monkeypatch.setattr(os, "pread", while_it_is_cut_off)
+    answer = served.get(ref.removeprefix("media://"))
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.content == b"second one"
+    else:
+        assert (answer.json()["error"], answer.headers["retry-after"]) == ("BlobError", "5")
+
+
 def test_a_file_that_somebody_deleted_is_gone_and_its_path_stays_secret(served, tmp_path):
     path = tmp_path / "file.txt"
     path.write_bytes(b"bytes")

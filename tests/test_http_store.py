@@ -545,6 +545,28 @@ def test_a_copy_of_what_ended_elsewhere_goes_when_that_is_heard(store, served):
     assert not path.exists()
 
 
+def test_who_wants_a_copy_that_is_being_removed_gets_it_anew(store, monkeypatch):
+    ended = store.put(b"hello", scope="a")
+    store.resolve(ended)
+    live = store.put(b"hello", scope="b")
+    real, removing, resolved = os.unlink, threading.Event(), threading.Event()
+
+    def late(path, *args, **kwargs):
+        if str(path).startswith(str(store._copies._cache.root)):
+            removing.set()
+            resolved.wait(0.3)
+        real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", late)
+    releasing = threading.Thread(target=store.release, args=(ended,))
+    releasing.start()
+    assert removing.wait(10)
+    path = store.resolve(live)
+    resolved.set()
+    releasing.join()
+    assert path.read_bytes() == b"hello"
+
+
 def test_a_lease_holds_file_and_copy_and_both_go_with_it(store, served):
     ref = store.put(b"hello", scope="a")
     with store.lease(ref) as (path, meta):

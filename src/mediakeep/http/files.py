@@ -10,6 +10,7 @@ import asyncio
 import io
 import os
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ from mediakeep.store import MediaStore
 
 CHUNK = 256 << 10
 """How much is read at a time. An answer of no more is in memory before it begins, and needs no lease."""
+
+_PAUSES = (0.005, 0.02, 0.08)
+"""In seconds, before a small file is read again that became shorter while it was read."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
@@ -139,7 +143,15 @@ def _begin(call: Call, head: bool, at_once: bool = False) -> _Begun | None:
 
 
 def _begin_in_thread(call: Call, head: bool) -> _Begun:
-    begun = _begin(call, head)
+    for pause in _PAUSES:
+        try:
+            begun = _begin(call, head)
+        except _ShorterError:  # whoever registered it where it lies may be writing it anew
+            time.sleep(pause)
+        else:
+            break
+    else:
+        begun = _begin(call, head)
     if begun is None:
         raise AssertionError  # only what is to be done at once may be given up
     return begun
@@ -276,6 +288,10 @@ async def _noticing_the_end(call: Call) -> AsyncIterator[asyncio.Event]:
             await task
 
 
+class _ShorterError(BlobError):
+    pass
+
+
 class _Source:
     """An open file that is read from wherever it is wanted."""
 
@@ -310,7 +326,7 @@ class _Source:
                 else:
                     part = self.file.read(length)
                 if not part:
-                    raise BlobError("a file has become shorter while it was read")
+                    raise _ShorterError("a file has become shorter while it was read")
                 parts.append(part)
                 at, length = at + len(part), length - len(part)
         except OSError as error:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,8 +22,8 @@ CACHE_BYTES = 4 << 30
 MOST_KNOWN = 65_536
 """Of how many refs it is remembered where their copies are."""
 
-MOST_TRIES = 5
-"""How often a file is fetched that is changed meanwhile, or whose bytes break off."""
+PAUSES = (0.0, 0.005, 0.02, 0.08, 0.32)
+"""In seconds, before each try to fetch a file that is changed meanwhile, or whose bytes break off."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -40,7 +41,17 @@ class Copies:
         limit: in bytes.
     """
 
-    __slots__ = ("_cache", "_connection", "_known", "_limit", "_lock", "_path_of", "_scopes", "_uses")
+    __slots__ = (
+        "_cache",
+        "_connection",
+        "_known",
+        "_leaving",
+        "_limit",
+        "_lock",
+        "_path_of",
+        "_scopes",
+        "_uses",
+    )
 
     def __init__(
         self,
@@ -62,8 +73,10 @@ class Copies:
         """By key: how many refs have it."""
 
     def after_fork(self) -> None:
-        """Start afresh in a child, whose parent may have held the lock."""
-        self._lock = threading.Lock()
+        """Start afresh in a child, whose parent may have held the lock or have been removing copies."""
+        self._lock = threading.Condition()
+        self._leaving: set[str] = set()
+        """The keys whose copies are being removed: who wants one of them anew waits for that."""
 
     def path(self, found: Registration) -> Path:
         """Return the path of the copy, which is made if there is none; see :meth:`Cache.path`."""
@@ -80,16 +93,13 @@ class Copies:
                 yield path
             finally:
                 held.close()
-                # Where the ref ended meanwhile, nobody else removes it.
-                with self._lock:
-                    unused = key not in self._uses
-                if unused:
-                    self._cache.discard(key)
+                self._remove(key)  # where the ref ended meanwhile, nobody else does
 
     def _brought(self, found: Registration, bring: Callable[[str, Fetch], Path]) -> tuple[Path, str]:
         """Return the path of the copy and its key; also of a file that is being changed there."""
         failure = BlobError(f"the file of {found.ref} is changed again and again: try later")
-        for _ in range(MOST_TRIES):
+        for pause in PAUSES:
+            time.sleep(pause)
             key, fetch = self._copy(found)
             try:
                 return bring(key, fetch), key
@@ -141,7 +151,7 @@ class Copies:
         with self._lock:
             unused = self._drop(ref)
         for key in unused:
-            self._cache.discard(key)
+            self._remove(key)
 
     def forget_scope(self, scope: str, *, nested: bool) -> None:
         """Remove the copies of all refs of a scope that has ended."""
@@ -152,7 +162,20 @@ class Copies:
             refs = [ref for it in ended for ref in self._scopes.get(it, ())]
             unused = [key for ref in refs for key in self._drop(ref)]
         for key in unused:
+            self._remove(key)
+
+    def _remove(self, key: str) -> None:
+        """Remove a copy, unless a ref has it: also one that has come by since it had none."""
+        with self._lock:
+            if key in self._uses or key in self._leaving:
+                return
+            self._leaving.add(key)
+        try:
             self._cache.discard(key)
+        finally:
+            with self._lock:
+                self._leaving.discard(key)
+                self._lock.notify_all()
 
     def _drop(self, ref: str) -> list[str]:
         """Know nothing of `ref` any more; return the keys that nothing else has. Under the lock."""
@@ -171,6 +194,7 @@ class Copies:
 
     def _remember(self, found: Registration, key: str) -> None:
         with self._lock:
+            self._lock.wait_for(lambda: key not in self._leaving)
             _, keys = self._known.setdefault(found.ref, (found.scope, set()))
             if key not in keys:
                 keys.add(key)
