@@ -210,8 +210,10 @@ def _members(here: str, module: str, cls: ast.ClassDef) -> Iterator[tuple[str, s
             home = _home(module, base.id)
             for parent in () if home is None else _statements(home[0]):
                 if home is not None and isinstance(parent, ast.ClassDef) and parent.name == home[1]:
-                    inherited = _members(here, home[0], parent)
-                    yield from (it for it in inherited if it[0].removesuffix("()") not in told)
+                    members = _members(here, home[0], parent)
+                    new = [it for it in members if it[0].removesuffix("()") not in told]
+                    told.update(name.removesuffix("()") for name, _ in new)
+                    yield from new
 
 
 def _is_offered(name: str) -> bool:

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "mediakeep"
 
 ESSENTIAL = (
     "mediakeep/py.typed",
-    "mediakeep/testing.py",
+    "mediakeep/testing/__init__.py",
     "mediakeep/http/dashboard/templates/base.html",
     "mediakeep/http/dashboard/static/base.css",
 )
