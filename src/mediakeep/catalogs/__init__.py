@@ -10,24 +10,25 @@ and then sees what it did.
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from enum import StrEnum
-from pathlib import Path
-from typing import NamedTuple
 
-from mediakeep.clocks import Clock
-from mediakeep.errors import (
-    CatalogError,
-    QuotaExceeded,
-    RefExpired,
-    RefReconciled,
-    RefReleased,
-    StillLeased,
-    UnknownRef,
+from mediakeep.catalogs.records import (
+    DeleteMany,
+    Ended,
+    EndedFile,
+    Fault,
+    HasBytes,
+    IsThere,
+    Place,
+    Reaped,
+    Registration,
+    Tally,
+    Use,
+    Why,
 )
-from mediakeep.model import Entry, FailedDeletion, Limits, MediaMeta, Position, Receipt, Stats
+from mediakeep.clocks import Clock
+from mediakeep.model import Entry, Limits, Position, Receipt, Stats
 
 __all__ = [
     "Catalog",
@@ -45,139 +46,6 @@ __all__ = [
     "Use",
     "Why",
 ]
-
-
-NAMED_FAILURES = 1000
-"""How many failed deletions `stats` names."""
-
-
-class Why(StrEnum):
-    """Why a ref ended."""
-
-    RELEASED = "released"
-    EXPIRED = "expired"
-    RECONCILED = "reconciled"
-
-    def error(self, ref: str, scope: str) -> UnknownRef:
-        """Return the error that a look-up of the dead `ref` raises."""
-        kinds = {Why.EXPIRED: RefExpired, Why.RECONCILED: RefReconciled}
-        return kinds.get(self, RefReleased)(ref, scope=scope)
-
-
-@dataclass(slots=True)
-class Registration:
-    """One ref as the catalog keeps it; nobody changes it once it is written down.
-
-    `location` is a canonical local path (absolute) or the key of a blob (never absolute). `given` is the
-    absolute path that the caller gave for a local file, and None for a blob, whose folder may move.
-    """
-
-    ref: str
-    scope: str
-    location: str
-    given: str | None
-    meta: MediaMeta
-    size: int
-    sha256: str = ""
-    declared: str = ""
-    """The content type as it was said; that of `meta` is the one to believe."""
-    detected: str = ""
-    """The content type that the bytes show."""
-    stored_at: float = field(default=0.0, compare=False)
-    """Set by the catalog, by its clock, in whole microseconds; so is `expires_at`, in any fractions."""
-    expires_at: float | None = field(default=None, compare=False)
-    _path: Path | None = field(default=None, init=False, repr=False, compare=False)
-
-    @property
-    def path(self) -> Path | None:
-        """The path that the caller gave; None for a blob."""
-        # Made when it is first asked for, and kept: a Path takes longer to make than to look up, and
-        # takes more memory than all the rest.
-        if self._path is None and self.given is not None:
-            self._path = Path(self.given)
-        return self._path
-
-
-@dataclass(slots=True)
-class EndedFile:
-    """A file that refs which have just ended named: how many of them, and what its location is."""
-
-    size: int
-    owned: bool
-    refs: int = 0
-
-
-@dataclass(slots=True)
-class Ended:
-    """What an end of refs did: how many ended, of which files, and the locations that it condemned."""
-
-    refs: int = 0
-    condemned: list[str] = field(default_factory=list)
-    files: dict[str, EndedFile] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Reaped:
-    """What a reap did: files deleted, their bytes, and what failed."""
-
-    deleted: int = 0
-    freed: int = 0
-    failed: list[FailedDeletion] = field(default_factory=list)
-
-
-class Place(NamedTuple):
-    """A location as the catalog keeps it."""
-
-    location: str
-    size: int
-    sha256: str
-    condemned: bool
-    leased: bool
-
-
-class Use(NamedTuple):
-    """How much the books name, variants and condemned locations included."""
-
-    files: int
-    size: int
-
-
-class Tally(NamedTuple):
-    """Refs of one scope and one sort of content type; a file counts for each of its refs."""
-
-    scope: str
-    major: str
-    """What stands before the slash, such as `image`; empty for others."""
-    refs: int
-    size: int
-
-
-class Fault(NamedTuple):
-    """Something in the catalog that contradicts something else in it, or is out of date."""
-
-    kind: str
-    subject: str
-    reason: str
-    remedy: str
-
-
-IsThere = Callable[[str], bool]
-"""Says whether the bytes of a key are really there."""
-
-HasBytes = Callable[[str, Registration], bool]
-"""Says whether a key really has the bytes that a registration tells of."""
-
-ORDER_SECONDS = 1e-6
-"""How much younger each ref of a batch is than the one before it, so that they stay in order."""
-
-
-def moment(seconds: float) -> float:
-    """Return a time in whole microseconds, so that a `datetime` keeps all of it."""
-    return (seconds * 1e6 + 0.5) // 1 / 1e6
-
-
-DeleteMany = Callable[[Sequence[str]], Mapping[str, OSError]]
-"""Deletes the bytes of many keys; returns which could not be deleted, and why."""
 
 
 class Catalog(ABC):
@@ -527,68 +395,3 @@ class Catalog(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back what the catalog holds; a second call does nothing."""
-
-
-def location_of(refs: Sequence[Registration]) -> str:
-    """Return the one location of the refs to restore.
-
-    Raises:
-        ValueError: they have several, or there are none.
-    """
-    locations = {it.location for it in refs}
-    if len(locations) != 1:
-        raise ValueError(f"refs are restored one location at a time, not those of {len(locations)}")
-    return locations.pop()
-
-
-def is_going(location: str) -> CatalogError:
-    """Return the error for a blob whose refs cannot be restored, since it is condemned."""
-    return CatalogError(
-        f"blob {location!r} is condemned here, and its bytes may be going: "
-        "put them under another key, and restore the refs with that"
-    )
-
-
-def lives_elsewhere(ref: str, location: str, wanted: str) -> CatalogError:
-    """Return the error for a ref that cannot be restored, since it is live at another location."""
-    return CatalogError(
-        f"{ref} is live here at {location!r} and cannot be restored at {wanted!r}: "
-        "it has been restored already, or release it first"
-    )
-
-
-def below(scope: str) -> str:
-    """Return what the names of all scopes below `scope` begin with."""
-    return f"{scope}:"
-
-
-def check_room(limits: Limits, before: Use, after: Use) -> None:
-    """Raise QuotaExceeded if the store has grown past its limits."""
-    if limits.max_store_files is not None and before.files < after.files > limits.max_store_files:
-        raise QuotaExceeded(
-            f"the store has {before.files} files and may have {limits.max_store_files} "
-            "(max_store_files): release refs or scopes that are done, or sweep"
-        )
-    if limits.max_store_bytes is not None and before.size < after.size > limits.max_store_bytes:
-        raise QuotaExceeded(
-            f"the store has {before.size} bytes and may have {limits.max_store_bytes} "
-            f"(max_store_bytes), so {after.size - before.size} more do not fit: "
-            "release refs or scopes that are done, or sweep"
-        )
-
-
-def check_scope_room(limits: Limits, scope: str, size: int, more: int) -> None:
-    """Raise QuotaExceeded if the scope, with `size` bytes after `more` came in, is past its limit."""
-    if limits.max_scope_bytes is not None and more and size > limits.max_scope_bytes:
-        raise QuotaExceeded(
-            f"scope {scope!r} has {size - more} bytes and may have {limits.max_scope_bytes} "
-            f"(max_scope_bytes), so {more} more do not fit: release refs of it that are done"
-        )
-
-
-def still_leased(location: str, ref: str, leases: int) -> StillLeased:
-    """Return the error for a location that is to be deleted while a lease holds it."""
-    return StillLeased(
-        f"{location!r} ({ref}) is held by {leases} lease{'s' if leases > 1 else ''}; "
-        "nothing was ended: wait for the lease to end, or tell erase how long to wait"
-    )

@@ -11,8 +11,6 @@ from itertools import count, islice
 from typing import NamedTuple
 
 from mediakeep.catalogs import (
-    NAMED_FAILURES,
-    ORDER_SECONDS,
     Catalog,
     Clock,
     DeleteMany,
@@ -26,19 +24,22 @@ from mediakeep.catalogs import (
     Registration,
     Use,
     Why,
+)
+from mediakeep.catalogs.agenda import Agenda
+from mediakeep.catalogs.contents import Content, contents_of, share_out
+from mediakeep.catalogs.locks import KeyedLock
+from mediakeep.catalogs.records import ORDER_SECONDS, moment
+from mediakeep.catalogs.roll import Roll
+from mediakeep.catalogs.rules import (
+    NAMED_FAILURES,
     below,
     check_room,
     check_scope_room,
     is_going,
     lives_elsewhere,
     location_of,
-    moment,
     still_leased,
 )
-from mediakeep.catalogs.agenda import Agenda
-from mediakeep.catalogs.contents import Content, contents_of, share_out
-from mediakeep.catalogs.locks import KeyedLock
-from mediakeep.catalogs.roll import Roll
 from mediakeep.clocks import steady_clock, time_of
 from mediakeep.errors import UnknownRef
 from mediakeep.model import (

@@ -30,7 +30,6 @@ from mediakeep.catalogs import (
     Tally,
     Use,
     Why,
-    moment,
 )
 from mediakeep.catalogs import postgres_checks as checks
 from mediakeep.catalogs import postgres_journal as journal
@@ -47,6 +46,7 @@ from mediakeep.catalogs.postgres_migrations import SCHEMA, migrate, prepare
 from mediakeep.catalogs.postgres_reading import COLUMNS, Reading
 from mediakeep.catalogs.postgres_reaping import Reaper
 from mediakeep.catalogs.postgres_schema import ALONE, LEASED, NOW
+from mediakeep.catalogs.records import moment
 from mediakeep.catalogs.rows import HISTORY_SECONDS, names_below, process, uuid_of
 from mediakeep.clocks import Clock
 from mediakeep.errors import UnknownRef

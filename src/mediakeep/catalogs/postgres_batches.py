@@ -10,15 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from mediakeep.catalogs import (
-    ORDER_SECONDS,
-    HasBytes,
-    Registration,
-    is_going,
-    lives_elsewhere,
-    location_of,
-    moment,
-)
+from mediakeep.catalogs import HasBytes, Registration
 from mediakeep.catalogs.contents import Content, contents_of, share_out
 from mediakeep.catalogs.postgres_beginnings import MADE_LIVE, check_scope
 from mediakeep.catalogs.postgres_database import Connection, Database, UniqueViolation
@@ -26,7 +18,9 @@ from mediakeep.catalogs.postgres_hosts import SHARED, host_of, name_of
 from mediakeep.catalogs.postgres_limits import within
 from mediakeep.catalogs.postgres_locks import LOCKS, key_of
 from mediakeep.catalogs.postgres_schema import NOW
+from mediakeep.catalogs.records import ORDER_SECONDS, moment
 from mediakeep.catalogs.rows import said_of, uuid_of
+from mediakeep.catalogs.rules import is_going, lives_elsewhere, location_of
 from mediakeep.model import CleanupPolicy, Limits
 
 _SINCE = f"(floor(({NOW} + n.n * {ORDER_SECONDS}) * 1e6 + 0.5) / 1e6)"

@@ -10,10 +10,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from mediakeep.catalogs import Ended, EndedFile, Why, still_leased
+from mediakeep.catalogs import Ended, EndedFile, Why
 from mediakeep.catalogs.postgres_database import Connection, Values
 from mediakeep.catalogs.postgres_schema import ALONE, LEASED, NOW
 from mediakeep.catalogs.rows import process
+from mediakeep.catalogs.rules import still_leased
 
 LOCK = """
     WITH mine AS ({mine})

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from mediakeep.catalogs import check_room, check_scope_room
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_locks import LOCKS, key_of
 from mediakeep.catalogs.postgres_numbers import use
+from mediakeep.catalogs.rules import check_room, check_scope_room
 from mediakeep.model import Limits
 
 # What came in is what only the new refs of the scope name.

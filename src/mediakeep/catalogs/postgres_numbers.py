@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mediakeep.catalogs import NAMED_FAILURES, Tally, Use
+from mediakeep.catalogs import Tally, Use
 from mediakeep.catalogs.postgres_database import Connection, Database
 from mediakeep.catalogs.postgres_schema import NOW
 from mediakeep.catalogs.rows import stats_of
+from mediakeep.catalogs.rules import NAMED_FAILURES
 from mediakeep.model import Stats
 
 USE = "SELECT sum(files)::bigint, sum(size)::bigint FROM mediakeep.totals"

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mediakeep.catalogs import Registration, below
+from mediakeep.catalogs import Registration
+from mediakeep.catalogs.rules import below
 from mediakeep.clocks import time_of
 from mediakeep.errors import UnknownRef
 from mediakeep.model import CleanupPolicy, Entry, FailedDeletion, MediaMeta, Receipt, ScopeStats, Stats

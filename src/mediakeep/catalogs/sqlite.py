@@ -29,9 +29,6 @@ from mediakeep.catalogs import (
     Tally,
     Use,
     Why,
-    check_room,
-    location_of,
-    still_leased,
 )
 from mediakeep.catalogs import sqlite_beginnings as beginnings
 from mediakeep.catalogs import sqlite_checks as checks
@@ -51,6 +48,7 @@ from mediakeep.catalogs.rows import (
     receipts_of,
     ref_of,
 )
+from mediakeep.catalogs.rules import check_room, location_of, still_leased
 from mediakeep.catalogs.sqlite_file import SqliteFile
 from mediakeep.catalogs.sqlite_reaping import Reaper
 from mediakeep.catalogs.sqlite_schema import COLUMNS, LEASED, MIGRATIONS, SCHEMA, VERSION

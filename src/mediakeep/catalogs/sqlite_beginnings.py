@@ -5,20 +5,12 @@ import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from mediakeep.catalogs import (
-    ORDER_SECONDS,
-    HasBytes,
-    Registration,
-    check_room,
-    check_scope_room,
-    is_going,
-    lives_elsewhere,
-    location_of,
-    moment,
-)
+from mediakeep.catalogs import HasBytes, Registration
 from mediakeep.catalogs import sqlite_numbers as numbers
 from mediakeep.catalogs.contents import Content, contents_of
+from mediakeep.catalogs.records import ORDER_SECONDS, moment
 from mediakeep.catalogs.rows import bytes_of, said_of
+from mediakeep.catalogs.rules import check_room, check_scope_room, is_going, lives_elsewhere, location_of
 from mediakeep.model import CleanupPolicy, Limits
 
 # A location that has a ref keeps it that long: once borrowed, it stays so.

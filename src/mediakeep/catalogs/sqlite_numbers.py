@@ -4,8 +4,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from mediakeep.catalogs import NAMED_FAILURES, Tally, Use
+from mediakeep.catalogs import Tally, Use
 from mediakeep.catalogs.rows import stats_of
+from mediakeep.catalogs.rules import NAMED_FAILURES
 from mediakeep.model import Stats
 
 _LOCATIONS = """

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mediakeep.blobs.sources import Source, chunks
-from mediakeep.catalogs import Use, check_room
+from mediakeep.catalogs import Use
+from mediakeep.catalogs.rules import check_room
 from mediakeep.intake.names import display_name
 from mediakeep.intake.rules import check_size, check_type
 from mediakeep.intake.types import HEAD_BYTES, Sniffed, proven, settle, sniff
