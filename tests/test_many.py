@@ -110,6 +110,8 @@ def test_a_source_that_fails_leaves_none_of_them(store, make):
         ((Path("/"), META), NotAFile),
         ((b"x", "a.txt"), TypeError),
         ((17, META), TypeError),
+        (b"no pair", TypeError),
+        ((b"x",), TypeError),
     ],
 )
 def test_one_that_may_not_come_in_is_named_and_keeps_all_out(opened, bad, error):
@@ -343,6 +345,25 @@ def test_an_asynchronous_source_among_many_is_refused():
             check_nothing_is_kept(store)
 
     asyncio.run(main())
+
+
+def test_what_are_no_pairs_is_told(store, make):
+    with pytest.raises(TypeError, match="takes pairs of a source and its MediaMeta, not bytes"):
+        store.put_many([b"one", b"two"])
+
+    async def main():
+        with pytest.raises(TypeError, match="takes pairs of a source and its MediaMeta, not bytes"):
+            await AsyncMediaStore(store).put_many([b"one", b"two"])
+
+    asyncio.run(main())
+    with FileMediaStore() as local:
+        with pytest.raises(TypeError, match=r"store_many takes pairs .*, not PosixPath") as caught:
+            local.store_many([(make("a"), META), make("b")])
+        assert "item 1" in notes(caught)
+        with pytest.raises(TypeError, match="and here are 3"):
+            local.store_many([(make("a"), META, 60)])
+        check_nothing_is_kept(local)
+    check_nothing_is_kept(store)
 
 
 def test_many_that_are_cancelled_leave_nothing(store):

@@ -25,6 +25,7 @@ from mediakeep.blobs.sources import Source
 from mediakeep.errors import MediaMissing, NotAFile, PathNotAllowed, UnknownRef
 from mediakeep.feeding import AsyncSource, heeding, is_async, put_from
 from mediakeep.leases import Lease
+from mediakeep.many import parted
 from mediakeep.model import (
     NO_META,
     CleanupPolicy,
@@ -193,8 +194,9 @@ class AsyncMediaStore:
         heed = Heed()
 
         def heeded() -> Iterator[tuple[Source | Path, MediaMeta]]:
-            for source, meta in items:
+            for item in items:
                 heed.check()
+                source, meta = parted(item, "put_many")
                 if is_async(source):
                     raise TypeError(f"put_many takes no asynchronous source such as {source!r}: put it")
                 yield heeding(source, heed), meta

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from mediakeep.blobs import Source
 from mediakeep.catalogs import Registration, Use
@@ -22,6 +22,8 @@ from mediakeep.refs import new_ref
 
 if TYPE_CHECKING:
     from mediakeep.store import MediaStore
+
+T = TypeVar("T")
 
 
 def put_many(
@@ -38,8 +40,10 @@ def put_many(
     is_named = False
     try:
         with ExitStack() as staged:
-            for number, (source, meta) in enumerate(items):
+            for number, item in enumerate(items):
                 with Telling() as telling, ExitStack() as opened:
+                    telling.about(number, None)
+                    source, meta = parted(item, "put_many")
                     telling.about(number, source)
                     store._checked(meta, scope, ttl)
                     if isinstance(source, os.PathLike):
@@ -87,7 +91,9 @@ def store_many(
     pairs = list(items)
     files = []
     with Telling() as telling:
-        for number, (given, meta) in enumerate(pairs):
+        for number, item in enumerate(pairs):
+            telling.about(number, None)
+            given, meta = parted(item, "store_many")
             telling.about(number, given)
             store._checked(meta, scope, ttl)
             path = os.fsdecode(given)
@@ -127,6 +133,19 @@ def store_many(
         except _MovedError:
             continue
         return [it.ref for it in files]
+
+
+def parted(item: tuple[T, MediaMeta], verb: str) -> tuple[T, MediaMeta]:
+    """Return the source and the meta of one of the items that `verb` was given.
+
+    Raises:
+        TypeError: it is no pair.
+    """
+    if not isinstance(item, tuple | list):
+        raise TypeError(f"{verb} takes pairs of a source and its MediaMeta, not {type(item).__name__}")
+    if len(item) != 2:
+        raise TypeError(f"{verb} takes pairs of a source and its MediaMeta, and here are {len(item)}")
+    return item[0], item[1]
 
 
 class Telling:

@@ -25,7 +25,7 @@ from mediakeep.errors import NotOverHTTP, UnknownRef
 from mediakeep.intake.names import display_name
 from mediakeep.intake.roots import Roots
 from mediakeep.leases import LEASE_SECONDS, Heartbeat
-from mediakeep.many import Telling
+from mediakeep.many import Telling, parted
 from mediakeep.model import (
     NO_META,
     CleanupPolicy,
@@ -183,8 +183,10 @@ class HTTPMediaStore(MediaStore):
         seconds = self._checked(NO_META, scope, ttl)
         refs: list[str] = []
         try:
-            for number, (source, meta) in enumerate(items):
+            for number, item in enumerate(items):
                 with Telling() as telling:
+                    telling.about(number, None)
+                    source, meta = parted(item, "put_many")
                     telling.about(number, source)
                     refs.append(self.put(source, meta, scope, ttl=seconds))
         except BaseException:
