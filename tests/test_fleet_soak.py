@@ -24,9 +24,7 @@ def test_twenty_seconds_of_killing_at_random_break_no_line_of_the_law(postgres, 
 
 
 @pytest.mark.soak
-def test_five_hundred_rounds_of_killing_at_random_break_no_line_of_the_law(
-    postgres, seaweed, tmp_path, request
-):
-    if "soak" not in request.config.option.markexpr:
-        pytest.skip("only with -m soak")
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("in_soak")
+def test_five_hundred_rounds_of_killing_at_random_break_no_line_of_the_law(postgres, seaweed, tmp_path):
     check(Soak(postgres, seaweed, tmp_path, seed()).run(500))

@@ -78,11 +78,8 @@ def test_a_file_lives_on_when_a_server_is_killed_that_was_sending_it(tmp_path: P
 
 
 @pytest.mark.soak
-def test_an_upload_of_a_gibibyte_takes_no_more_memory_than_a_small_one(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    if "soak" not in request.config.option.markexpr:
-        pytest.skip("only with -m soak")
+@pytest.mark.usefixtures("in_soak")
+def test_an_upload_of_a_gibibyte_takes_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
     size, piece = 1 << 30, bytes(MIB)
     with running("--store", tmp_path / "store") as server, client(server) as asking:
         asking.timeout = 120.0

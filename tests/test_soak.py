@@ -1,11 +1,10 @@
 """Full load, and death at random moments: no line of the law breaks, round after round."""
 
-import os
 import random
 
 import pytest
 
-from crashes.apart import APART, apart
+from crashes.apart import apart
 from crashes.soak import Soak
 
 
@@ -26,8 +25,8 @@ def test_two_hundred_rounds_of_killing_at_random_break_no_line_of_the_law(tmp_pa
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("in_soak")
 @apart
-def test_two_thousand_rounds_of_killing_at_random_break_no_line_of_the_law(tmp_path, request):
-    if "soak" not in request.config.option.markexpr and APART not in os.environ:
-        pytest.skip("only with -m soak")
+def test_two_thousand_rounds_of_killing_at_random_break_no_line_of_the_law(tmp_path):
     soak(tmp_path, 2000)
