@@ -32,9 +32,10 @@ assistant: $(READY)core ## watch an assistant whose workers are killed in the mi
 test: $(READY)test ## run the tests and the examples in the docstrings, with branch coverage
 	$(BIN)/pytest $(QUIET) $(PARALLEL) --cov --cov-report=term --doctest-modules src/mediakeep tests
 
-soak: $(READY)test ## kill processes at random for 2,000 rounds, and check what they leave (some minutes)
+soak: $(READY)test ## kill processes at random for 2,000 rounds, and run the long tests (many minutes)
 	$(BIN)/python -m tests.crashes.soak --rounds 2000
 	$(BIN)/python -m tests.fleet.soak --rounds 500
+	$(BIN)/pytest -m soak tests
 
 test-all: ## run the tests on each Python from 3.11 to 3.14 that is on this machine
 	@tools/test-all.sh $(TESTS)

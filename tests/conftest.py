@@ -11,7 +11,6 @@ import pytest
 
 pytest.register_assert_rewrite("mediakeep.testing")
 
-from crashes.apart import APART
 from http_stores import Served, Stores
 from mediakeep import CleanupPolicy, MediaMeta, MediaStore, open_store
 from mediakeep.aio import AsyncMediaStore
@@ -156,13 +155,6 @@ def make(folder: Path) -> Callable[..., Path]:
         return path
 
     return make
-
-
-@pytest.fixture
-def in_soak(request: pytest.FixtureRequest) -> None:
-    """Skip a long run that was not asked for: before a test that runs `apart`, and not in there."""
-    if "soak" not in request.config.option.markexpr and APART not in os.environ:
-        pytest.skip("only with -m soak")
 
 
 @pytest.fixture(autouse=True)

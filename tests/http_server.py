@@ -149,3 +149,9 @@ def running(*arguments: str | Path, **environment: str) -> Iterator[Process]:
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most that a process has had in memory so far, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

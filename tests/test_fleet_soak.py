@@ -2,8 +2,6 @@
 
 import random
 
-import pytest
-
 from fleet.soak import Soak
 
 
@@ -21,10 +19,3 @@ def seed() -> int:
 
 def test_twenty_seconds_of_killing_at_random_break_no_line_of_the_law(postgres, seaweed, tmp_path):
     check(Soak(postgres, seaweed, tmp_path, seed()).run(10_000, seconds=18))
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@pytest.mark.usefixtures("in_soak")
-def test_five_hundred_rounds_of_killing_at_random_break_no_line_of_the_law(postgres, seaweed, tmp_path):
-    check(Soak(postgres, seaweed, tmp_path, seed()).run(500))

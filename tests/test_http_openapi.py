@@ -54,9 +54,10 @@ def test_schemathesis_finds_no_difference(served, tmp_path, destroying):
 
 
 @pytest.mark.soak
-@pytest.mark.usefixtures("in_soak")
 @pytest.mark.parametrize("destroying", [False, True])
-def test_schemathesis_finds_none_in_the_long_run(served, tmp_path, destroying):
+def test_schemathesis_finds_none_in_the_long_run(served, tmp_path, destroying, request):
+    if "soak" not in request.config.option.markexpr:
+        pytest.skip("only with -m soak")
     ask_everything(served, tmp_path, destroying, "--phases", "coverage,fuzzing", "--max-examples", "50")
 
 

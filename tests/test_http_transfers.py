@@ -1,6 +1,7 @@
 """Large transfers over HTTP: what a killed server leaves of one, and how much memory it takes."""
 
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ pytest.importorskip("starlette")
 
 import httpx2
 
-from http_server import DEADLINE, Process, running
+from http_server import DEADLINE, Process, peak_memory, running
 from mediakeep import open_store
 from mediakeep.leases import LEASE_SECONDS
 
@@ -77,22 +78,18 @@ def test_a_file_lives_on_when_a_server_is_killed_that_was_sending_it(tmp_path: P
         server.stop()
 
 
-@pytest.mark.soak
-@pytest.mark.usefixtures("in_soak")
 def test_an_upload_of_a_gibibyte_takes_no_more_memory_than_a_small_one(tmp_path: Path) -> None:
+    if shutil.disk_usage(tmp_path).free < 4 << 30:
+        pytest.skip("the disk has no room for it")
     size, piece = 1 << 30, bytes(MIB)
     with running("--store", tmp_path / "store") as server, client(server) as asking:
         asking.timeout = 120.0
         asking.post("/v1/media?scope=warm", content=bytes(2 * MIB))
-        before = peak_memory(server)
+        before = peak_memory(server.process.pid)
         answer = asking.post("/v1/media?scope=large", content=(piece for _ in range(size // MIB)))
         assert answer.json()["entry"]["size"] == size
-        assert peak_memory(server) - before < 32 * MIB
+        assert peak_memory(server.process.pid) - before < 32 * MIB
         last = asking.get(f"/v1/media/{answer.json()['id']}", headers={"range": f"bytes={size - 9}-"})
         assert last.content == bytes(9)
+        assert asking.delete(f"/v1/media/{answer.json()['id']}").status_code == 200
         server.stop()
-
-
-def peak_memory(server: Process) -> int:
-    lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))

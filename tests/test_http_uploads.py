@@ -12,7 +12,7 @@ pytest.importorskip("starlette")
 
 import httpx2
 
-from http_server import DEADLINE, running, serving
+from http_server import DEADLINE, peak_memory, running, serving
 from mediakeep import Limits, open_store
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
@@ -330,11 +330,6 @@ def test_a_large_upload_takes_little_memory(tmp_path):
             assert count == size
             assert peak_memory(server.process.pid) - before < 48 << 20
         server.stop()
-
-
-def peak_memory(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def test_a_server_that_is_killed_leaves_nothing_of_an_upload(tmp_path):

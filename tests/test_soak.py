@@ -2,8 +2,6 @@
 
 import random
 
-import pytest
-
 from crashes.apart import apart
 from crashes.soak import Soak
 
@@ -22,11 +20,3 @@ def soak(folder, rounds: int) -> None:
 @apart
 def test_two_hundred_rounds_of_killing_at_random_break_no_line_of_the_law(tmp_path):
     soak(tmp_path, 200)
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(3600)
-@pytest.mark.usefixtures("in_soak")
-@apart
-def test_two_thousand_rounds_of_killing_at_random_break_no_line_of_the_law(tmp_path):
-    soak(tmp_path, 2000)
