@@ -1,6 +1,7 @@
 """HTTPMediaStore against real servers: what the shared behaviours do not ask of it."""
 
 import asyncio
+import fcntl
 import http.server
 import itertools
 import logging
@@ -565,6 +566,82 @@ def test_who_wants_a_copy_that_is_being_removed_gets_it_anew(store, monkeypatch)
     resolved.set()
     releasing.join()
     assert path.read_bytes() == b"hello"
+
+
+def copies(store):
+    root = Path(store._copies._cache.root)
+    return [it for it in root.rglob("*") if it.is_file() and it.name != "room"]
+
+
+def test_a_copy_that_is_held_while_its_ref_ends_goes_with_whoever_is_later(store, monkeypatch):
+    ref = store.put(b"hello", scope="a")
+    releasing = threading.Thread(target=store.release, args=(ref,))
+    refused, left = threading.Event(), threading.Event()
+    real = fcntl.flock
+
+    def flock(handle, how):
+        try:
+            return real(handle, how)
+        except BlockingIOError:
+            if threading.current_thread() is releasing:
+                refused.set()
+                left.wait(0.3)  # or it waits for us
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with store.lease(ref):
+        releasing.start()
+        assert refused.wait(10)
+    left.set()
+    releasing.join()
+    assert copies(store) == []
+
+
+def ends_before_it_is_there(store, monkeypatch, ref, work):
+    """Do the work in a thread, and end the ref when the bytes have come and have no name yet."""
+    working = threading.Thread(target=work)
+    came, ended = threading.Event(), threading.Event()
+    real = os.fsync
+
+    def fsync(handle):
+        real(handle)
+        if threading.current_thread() is working:
+            came.set()
+            ended.wait(10)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    working.start()
+    assert came.wait(10)
+    assert store.release(ref)
+    ended.set()
+    working.join()
+
+
+def test_a_copy_of_what_ends_while_it_comes_goes_too(store, monkeypatch):
+    ref = store.put(b"hello", scope="a")
+    ends_before_it_is_there(store, monkeypatch, ref, lambda: store.resolve(ref))
+    assert copies(store) == []
+
+
+def test_a_variant_of_what_ends_while_it_is_made_goes_too(store, monkeypatch):
+    ref = store.put(b"hello", scope="a")
+    store.resolve(ref)
+    ends_before_it_is_there(
+        store, monkeypatch, ref, lambda: store.variant(ref, "loud", lambda path: b"HELLO")
+    )
+    assert copies(store) == []
+
+
+def test_a_ref_that_ended_before_its_copy_was_wanted_keeps_no_other_copy(store):
+    ended = store.put(b"hello", scope="a")
+    found = store._find(ended)
+    store.release(ended)
+    with pytest.raises(RefReleased), store._on_this_machine(found):
+        pass
+    live = store.put(b"hello", scope="a")
+    path = store.resolve(live)
+    store.release(live)
+    assert not path.exists()
 
 
 def test_a_lease_holds_file_and_copy_and_both_go_with_it(store, served):
