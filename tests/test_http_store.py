@@ -42,6 +42,8 @@ from mediakeep import (
 from mediakeep.http import ServerConfig, Tokens, create_app
 from mediakeep.http.connection import options
 from mediakeep.remote import HTTPMediaStore
+from mediakeep.remote.copies import Copies
+from pausing import paused
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 NEVER = "media://00000000-0000-4000-8000-000000000000"
@@ -783,6 +785,24 @@ def test_a_forked_child_has_connections_of_its_own(store):
         os._exit(0 if all(store.read_bytes(ref) == b"hello" for _ in range(20)) else 1)
     assert all(store.read_bytes(ref) == b"hello" for _ in range(20))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_child_forked_while_a_copy_is_written_down_can_end_its_ref(store):
+    ref = store.put(b"hello", scope="s")
+
+    def resolve():
+        with suppress(RefReleased):
+            store.resolve(ref)
+
+    with paused(resolve, Copies._remember, lambda at: at["key"] in at.get("keys", ())):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if store.release(ref) else 1
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_child_that_leaves_a_lease_leaves_it_to_its_parent(store, served):

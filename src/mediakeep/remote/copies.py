@@ -64,7 +64,9 @@ class Copies:
         self._path_of = path_of
         self._cache = Cache(_default_folder(str(connection.base)) if folder is None else folder, limit)
         self._limit = limit
-        self.after_fork()
+        self._lock = threading.Condition()
+        self._leaving: set[str] = set()
+        """The keys whose copies are being removed: who wants one of them anew waits for that."""
         self._known: dict[str, tuple[str, set[str]]] = {}
         """By ref: its scope, and the keys of its copy and of its variants'."""
         self._scopes: dict[str, set[str]] = {}
@@ -74,9 +76,13 @@ class Copies:
 
     def after_fork(self) -> None:
         """Start afresh in a child, whose parent may have held the lock or have been removing copies."""
-        self._lock = threading.Condition()
-        self._leaving: set[str] = set()
-        """The keys whose copies are being removed: who wants one of them anew waits for that."""
+        is_whole = self._lock.acquire(blocking=False)
+        self._lock, self._leaving = threading.Condition(), set()
+        if not is_whole:  # a thread of the parent was in the middle of writing something down
+            self._scopes, self._uses = {}, Counter()
+            for ref, (scope, keys) in self._known.items():
+                self._scopes.setdefault(scope, set()).add(ref)
+                self._uses.update(keys)
 
     def path(self, found: Registration) -> Path:
         """Return the path of the copy, which is made if there is none; see :meth:`Cache.path`."""
