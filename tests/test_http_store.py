@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import http.server
 import itertools
+import json
 import logging
 import os
 import select
@@ -42,7 +43,9 @@ from mediakeep import (
 from mediakeep.http import ServerConfig, Tokens, create_app
 from mediakeep.http.connection import options
 from mediakeep.remote import HTTPMediaStore
+from mediakeep.remote.connection import Connection
 from mediakeep.remote.copies import Copies
+from mediakeep.remote.holding import Holds
 from pausing import paused
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
@@ -674,6 +677,44 @@ def test_a_lease_is_renewed_while_it_is_held_and_lapses_with_its_holder(served, 
             time.sleep(0.1)
         store.close()
         eventually(lambda: served.store.sweep() and served.store.stats().condemned == 0)
+
+
+def test_a_lease_that_the_server_does_not_renew_keeps_no_other_from_being_renewed():
+    asked, names = [], iter("abc")
+
+    class Moody(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            asked.append(self.path)
+            ends = self.path.endswith
+            status = 403 if ends("/a") else 500 if ends("/b") else 200
+            said = json.dumps({"lease": next(names)} if ends("/leases") else {}).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_):
+            pass
+
+    with answering(Moody) as url:
+        connection = Connection(url, None, timeout=10)
+        holds = Holds(connection)
+        numbers = [holds.begin("/v1/media/x", NEVER, 60) for _ in range(3)]
+        assert holds.renew(numbers, 60) == []
+        assert asked[3:] == [f"/v1/media/x/leases/{it}" for it in "abc"]
+        connection.close()
+
+
+def test_a_server_that_is_away_is_not_asked_for_each_lease(served, client, cutting):
+    store = client(cutting.url)
+    ref = store.put(b"hello", scope="a")
+    with store.lease(ref), store.lease(ref):
+        cutting.cut, cutting.times = b"POST", 100
+        del cutting.seen[:]
+        with pytest.raises(CatalogError, match="broke off"):
+            store._holds.renew(list(store._holds._paths), 60)
+        assert len(set(cutting.seen)) == 1
 
 
 def test_a_ref_that_has_ended_is_not_leased_and_leaves_no_lease(store, served):

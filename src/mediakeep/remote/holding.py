@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from mediakeep.errors import MediaError
 from mediakeep.remote.connection import Connection
-from mediakeep.remote.problems import LeaseEnded
+from mediakeep.remote.problems import LeaseEnded, UnansweredError
 from mediakeep.remote.reading import understood
 
 logger = logging.getLogger("mediakeep.leases")
@@ -39,10 +39,12 @@ class Holds:
     def renew(self, leases: Iterable[int], seconds: float) -> list[int]:
         """Let the leases last for `seconds` from now; return those that had lapsed and are gone.
 
+        One that the server refuses to renew keeps no other from being renewed.
+
         Raises:
             CatalogError: the server cannot be reached.
         """
-        lost = []
+        lost, refused = [], 0
         for number in leases:
             path = self._paths.get(number)
             if path is None:
@@ -51,6 +53,12 @@ class Holds:
                 self._connection.post(path, {"seconds": seconds}, repeatable=True)
             except LeaseEnded:
                 lost.append(number)
+            except UnansweredError:
+                raise
+            except (MediaError, ValueError) as error:
+                refused, why = refused + 1, error
+        if refused:
+            logger.warning("%d leases not renewed, trying again later: %s", refused, why)
         return lost
 
     def end(self, number: int) -> None:
