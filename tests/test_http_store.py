@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -357,10 +358,14 @@ class Cutting:
         self.times = 1
         self.let = 0
         """How many bytes of an answer that is cut arrive all the same."""
+        self.stall: bytes | None = None
+        """What a request begins with that is not handed on before `go_on`; only the first is not."""
+        self.go_on = threading.Event()
         self.seen: list[bytes] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self.go_on.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -380,6 +385,9 @@ class Cutting:
                         self.seen.append(data.partition(b" HTTP")[0])
                         cutting = self.times > 0 and data.startswith(self.cut)
                         self.times -= cutting
+                        if self.stall is not None and data.startswith(self.stall):
+                            self.stall = None
+                            self.go_on.wait(30)
                     if it is there and cutting:
                         data, let = data[:let], let - len(data)
                     if not data:
@@ -512,6 +520,20 @@ def test_what_gives_no_bytes_is_refused(store):
     with pytest.raises(TypeError, match="put takes bytes"):
         store.put(["text"], scope="s")
     assert store.scopes() == []
+
+
+def test_many_that_fail_are_taken_back_also_if_one_cannot_be(served, client, cutting):
+    store = client(cutting.url)
+    cutting.cut = b"DELETE"
+
+    def items():
+        yield from ((b"%d" % number, MediaMeta()) for number in range(3))
+        raise LookupError("the source is broken")
+
+    with pytest.raises(LookupError):
+        store.put_many(items(), "s")
+    assert sum(it.startswith(b"DELETE") for it in cutting.seen) == 3
+    assert list(served.store.entries("s")) == []  # it had arrived
 
 
 def test_many_that_fail_are_taken_back(store):
@@ -704,6 +726,41 @@ def test_a_lease_that_the_server_does_not_renew_keeps_no_other_from_being_renewe
         assert holds.renew(numbers, 60) == []
         assert asked[3:] == [f"/v1/media/x/leases/{it}" for it in "abc"]
         connection.close()
+
+
+def renewals(cutting):
+    return sum(b"/leases/" in it and it.startswith(b"POST") for it in cutting.seen)
+
+
+def test_a_renewal_that_is_not_answered_is_sent_again_before_the_lease_lapses(served, client, cutting):
+    store = client(cutting.url, lease_seconds=3.0)
+    assert store._connection._timeout["read"] == 60
+    ref = store.put(b"hello", scope="a")
+    with store.lease(ref):
+        (lease,) = store._holds._paths.values()
+        cutting.stall = f"POST {lease} ".encode()
+        until = time.monotonic() + 30
+        while renewals(cutting) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert renewals(cutting) >= 2
+
+
+def test_a_lease_is_renewed_also_while_the_server_is_slow_to_tell_of_its_file(served, client, cutting):
+    store = client(cutting.url, lease_seconds=0.6)
+    ref = store.put(b"hello", scope="a")
+    cutting.stall = b"GET "
+
+    def read():
+        with store.lease(ref) as media:
+            return media.path.read_bytes()
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            eventually(lambda: renewals(cutting))
+        finally:
+            cutting.go_on.set()
+        assert reading.result(10) == b"hello"
 
 
 def test_a_server_that_is_away_is_not_asked_for_each_lease(served, client, cutting):

@@ -12,6 +12,9 @@ from mediakeep.remote.reading import understood
 
 logger = logging.getLogger("mediakeep.leases")
 
+LEAST_SECONDS = 1.0
+"""How long the answer to a renewal is waited for, at least: a server may be busy."""
+
 
 class Holds:
     """The live leases of one client. Its heartbeat renews them."""
@@ -45,12 +48,14 @@ class Holds:
             CatalogError: the server cannot be reached.
         """
         lost, refused = [], 0
+        # One answer that never comes costs no lease: two thirds of its life are left for this.
+        within = max(seconds / 6, LEAST_SECONDS)
         for number in leases:
             path = self._paths.get(number)
             if path is None:
                 continue  # it has just ended
             try:
-                self._connection.post(path, {"seconds": seconds}, repeatable=True)
+                self._connection.post(path, {"seconds": seconds}, repeatable=True, within=within)
             except LeaseEnded:
                 lost.append(number)
             except UnansweredError:
