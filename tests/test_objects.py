@@ -106,6 +106,22 @@ class TestObjectBlobs(BlobsContract):
 # -- in
 
 
+def test_writers_give_signs_of_life_also_when_a_thread_for_it_could_not_be_started_before(blobs):
+    writers = Writers(blobs._remote, 1)
+    usual = threading.stack_size(1 << 46)  # which no machine has
+    try:
+        with pytest.raises(RuntimeError, match="thread"):
+            writers.begin(kept=False)
+    finally:
+        threading.stack_size(usual)
+    assert not writers._batches
+    key = writers.begin(kept=False)
+    batch, began_at = writers._batches[key], writers._batches[key].renewed_at
+    wait_for(lambda: batch.renewed_at > began_at or batch.lost)
+    writers.end(key, settled=True)
+    writers.close()
+
+
 def test_one_marker_serves_many_puts_and_goes_with_the_process(blobs):
     for _ in range(70):
         put(blobs, b"x")
