@@ -375,13 +375,15 @@ def test_many_threads_on_few_files_break_no_line_of_the_law(store, folder, kind)
     assert stat.S_ISREG(user.stat().st_mode)
 
 
-def test_a_ref_that_is_ending_is_either_live_or_says_why_it_is_not(make):
+def test_a_ref_that_is_ending_is_either_live_or_says_why_it_is_not():
     """In memory look-ups take no lock, and may come between any two lines of an end."""
     with FileMediaStore() as store:
         ref, end = store.put(b"x", scope="s"), MemoryCatalog._end
-        with paused(lambda: store.release(ref), end, lambda at: ref not in store._catalog._refs):
-            with pytest.raises(RefReleased):
-                store.resolve(ref)
+        with (
+            paused(lambda: store.release(ref), end, lambda at: ref not in store._catalog._refs),
+            pytest.raises(RefReleased),
+        ):
+            store.resolve(ref)
 
 
 def test_resolving_and_storing_elsewhere_do_not_wait_for_a_slow_deletion(

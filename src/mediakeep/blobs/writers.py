@@ -160,6 +160,8 @@ class Writers:
 
     def close(self) -> None:
         """Remove the marker, unless somebody is still writing."""
+        if self._remote.is_the_parents:
+            return  # so is the marker; and a thread there may have had the lock, which nobody has here
         with self._lock:
             if self._stop is not None:
                 self._stop.set()
