@@ -876,6 +876,7 @@ def test_a_link_lets_read_who_has_no_token(served, client):
 # -- processes and threads
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own(store):
     ref = store.put(b"hello", scope="s")
     child = os.fork()
@@ -885,6 +886,7 @@ def test_a_forked_child_has_connections_of_its_own(store):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_while_a_copy_is_written_down_can_end_its_ref(store):
     ref = store.put(b"hello", scope="s")
 
@@ -903,6 +905,7 @@ def test_a_child_forked_while_a_copy_is_written_down_can_end_its_ref(store):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_that_leaves_a_lease_leaves_it_to_its_parent(store, served):
     ref = store.put(b"hello", scope="s")
     lease = store.lease(ref)

@@ -254,7 +254,7 @@ def test_whatever_keeps_a_lease_from_being_renewed_it_is_tried_again(error, capl
 def test_leases_are_renewed_also_when_a_thread_for_it_could_not_be_started_before():
     refusing = Refusing(None)
     heart = Heartbeat(refusing, 0.03)
-    usual = threading.stack_size(1 << 46)  # which no machine has
+    usual = threading.stack_size(1 << 50)  # which no machine has
     try:
         with pytest.raises(RuntimeError, match="thread"):
             heart.add(1)

@@ -109,7 +109,7 @@ class TestObjectBlobs(BlobsContract):
 
 def test_writers_give_signs_of_life_also_when_a_thread_for_it_could_not_be_started_before(blobs):
     writers = Writers(blobs._remote, 1)
-    usual = threading.stack_size(1 << 46)  # which no machine has
+    usual = threading.stack_size(1 << 50)  # which no machine has
     try:
         with pytest.raises(RuntimeError, match="thread"):
             writers.begin(kept=False)
@@ -123,6 +123,7 @@ def test_writers_give_signs_of_life_also_when_a_thread_for_it_could_not_be_start
     writers.close()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_can_close_what_it_cannot_use_whatever_its_parent_was_doing(blobs):
     with paused(lambda: put(blobs, b"x"), Writers._write_marker, lambda at: "batch" in at):
         child = os.fork()
