@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from mediakeep import BlobError
+from mediakeep import BlobError, MediaMissing
 from mediakeep.blobs.cache import Cache, Incoming
 
 KIB = 1024
@@ -328,7 +328,7 @@ def test_what_another_process_holds_stays_until_it_ends_even_by_a_kill(root):
 FULL = """
 import resource, sys
 from contextlib import contextmanager
-from mediakeep import BlobError
+from mediakeep import BlobError, MediaMissing
 from mediakeep.blobs.cache import Cache, Incoming
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 @contextmanager
@@ -369,6 +369,122 @@ def test_a_dropped_copy_is_gone_and_its_room_is_free(root, source):
     assert (root / "room").read_text() == "0"
 
 
+def test_two_who_remove_one_copy_free_its_room_once(root, source, monkeypatch):
+    cache = Cache(root, 100 * KIB)
+    path, _ = get(cache, source, 1), get(cache, source, 2)
+    other = threading.Thread(target=cache.discard, args=(key_of(1),))
+    real = os.lstat
+
+    def lstat(it, *args, **kwargs):
+        found = real(it, *args, **kwargs)
+        if os.fspath(it) == os.fspath(path) and not other.ident:
+            other.start()
+            other.join(0.3)  # it is waiting, or done
+        return found
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    cache.discard(key_of(1))
+    other.join(PATIENCE)
+    assert not path.exists()
+    assert int((root / "room").read_text()) == taken(root) == 10 * KIB
+
+
+@pytest.mark.parametrize("how", ["discard", "drop", "failure"])
+def test_what_is_removed_while_others_count_is_not_taken_off_twice(root, source, monkeypatch, how):
+    cache = Cache(root, 45 * KIB)
+    for number in range(3):
+        get(cache, source, number)
+    other = threading.Thread(target=get, args=(cache, source, 5))
+    real = os.unlink
+
+    def unlink(path, *args, **kwargs):
+        real(path, *args, **kwargs)
+        if not other.ident:
+            (root / "room").write_text("")  # so that the other counts
+            other.start()
+            other.join(0.3)  # it is waiting, or done
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    if how == "failure":
+
+        @contextmanager
+        def fails():
+            yield Incoming(10 * KIB, "", iter([b"too little"]))
+
+        with pytest.raises(BlobError):
+            cache.path(key_of(4), fails)
+    else:
+        getattr(cache, how)(key_of(1))
+    other.join(PATIENCE)
+    assert int((root / "room").read_text()) == taken(root)
+
+
+def test_a_copy_that_gets_its_name_while_others_count_is_counted(root, source, monkeypatch):
+    cache = Cache(root, 45 * KIB)
+    for number in range(3):
+        get(cache, source, number)
+    coming, counting, brought = threading.Event(), threading.Event(), threading.Event()
+
+    @contextmanager
+    def slow():
+        def pieces():
+            coming.set()
+            counting.wait(PATIENCE)
+            yield b"x" * 10 * KIB
+
+        yield Incoming(10 * KIB, "", pieces())
+
+    def bring():
+        cache.path(key_of(4), slow)
+        brought.set()
+
+    bringing = threading.Thread(target=bring)
+    bringing.start()
+    assert coming.wait(PATIENCE)
+    real = os.scandir
+
+    @contextmanager
+    def scandir(folder):
+        with real(folder) as them:
+            found = list(them)
+        if any(it.name == f"{4:032x}.part" for it in found):
+            counting.set()
+            brought.wait(1.0)
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    get(cache, source, 5)
+    bringing.join(PATIENCE)
+    monkeypatch.undo()
+    assert int((root / "room").read_text()) == taken(root)
+
+
+def test_a_copy_that_is_dropped_while_it_comes_does_not_stay(root):
+    cache, coming, gone = Cache(root, 100 * KIB), threading.Event(), threading.Event()
+
+    @contextmanager
+    def fetch():
+        if gone.is_set():
+            raise MediaMissing.at("it", "deleted")
+
+        def pieces():
+            coming.set()
+            gone.wait(PATIENCE)
+            yield b"x" * KIB
+
+        yield Incoming(KIB, "", pieces())
+
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(cache.path, key_of(1), fetch)
+        assert coming.wait(PATIENCE)
+        cache.drop(key_of(1))
+        gone.set()
+        with pytest.raises(MediaMissing):
+            asked.result(PATIENCE)
+    assert copies(root) == []
+    assert (root / "room").read_text() == "0"
+
+
 FORKS = """
 import os, sys
 from contextlib import contextmanager
@@ -392,6 +508,47 @@ os.waitpid(pid, 0)
 
 def test_a_forked_child_does_not_keep_the_locks_of_its_parent(root):
     subprocess.run([sys.executable, "-c", FORKS, root], timeout=PATIENCE, check=True)
+
+
+ORPHANS = """
+import os, sys, signal, threading
+from contextlib import contextmanager
+from mediakeep.blobs.cache import Cache, Incoming
+coming = threading.Event()
+@contextmanager
+def fetch():
+    coming.set()
+    threading.Event().wait()
+    yield
+cache = Cache(sys.argv[1], 15_000)
+threading.Thread(target=cache.path, args=(sys.argv[2], fetch), daemon=True).start()
+coming.wait()
+if os.fork() == 0:
+    print("forked", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+threading.Event().wait()
+"""
+
+
+def test_a_forked_child_that_outlives_a_killed_parent_keeps_nobody_waiting(root):
+    with subprocess.Popen(
+        [sys.executable, "-c", ORPHANS, root, key_of(1)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout.readline() == "forked\n"
+        parent.kill()
+        parent.wait()
+        asked = []
+        asking = threading.Thread(
+            target=lambda: asked.append(get(Cache(root, 15_000), Source(), 1)), daemon=True
+        )
+        asking.start()
+        asking.join(PATIENCE)
+        assert asked
+        parent.stdin.close()  # the child ends
 
 
 def test_a_limit_must_be_one(root):

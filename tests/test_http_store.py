@@ -1,8 +1,10 @@
 """HTTPMediaStore against real servers: what the shared behaviours do not ask of it."""
 
 import asyncio
+import fcntl
 import http.server
 import itertools
+import json
 import logging
 import os
 import select
@@ -10,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -41,6 +44,10 @@ from mediakeep import (
 from mediakeep.http import ServerConfig, Tokens, create_app
 from mediakeep.http.connection import options
 from mediakeep.remote import HTTPMediaStore
+from mediakeep.remote.connection import Connection
+from mediakeep.remote.copies import Copies
+from mediakeep.remote.holding import Holds
+from pausing import paused
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 100
 NEVER = "media://00000000-0000-4000-8000-000000000000"
@@ -351,10 +358,14 @@ class Cutting:
         self.times = 1
         self.let = 0
         """How many bytes of an answer that is cut arrive all the same."""
+        self.stall: bytes | None = None
+        """What a request begins with that is not handed on before `go_on`; only the first is not."""
+        self.go_on = threading.Event()
         self.seen: list[bytes] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        self.go_on.set()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -374,6 +385,9 @@ class Cutting:
                         self.seen.append(data.partition(b" HTTP")[0])
                         cutting = self.times > 0 and data.startswith(self.cut)
                         self.times -= cutting
+                        if self.stall is not None and data.startswith(self.stall):
+                            self.stall = None
+                            self.go_on.wait(30)
                     if it is there and cutting:
                         data, let = data[:let], let - len(data)
                     if not data:
@@ -508,6 +522,20 @@ def test_what_gives_no_bytes_is_refused(store):
     assert store.scopes() == []
 
 
+def test_many_that_fail_are_taken_back_also_if_one_cannot_be(served, client, cutting):
+    store = client(cutting.url)
+    cutting.cut = b"DELETE"
+
+    def items():
+        yield from ((b"%d" % number, MediaMeta()) for number in range(3))
+        raise LookupError("the source is broken")
+
+    with pytest.raises(LookupError):
+        store.put_many(items(), "s")
+    assert sum(it.startswith(b"DELETE") for it in cutting.seen) == 3
+    assert list(served.store.entries("s")) == []  # it had arrived
+
+
 def test_many_that_fail_are_taken_back(store):
     with pytest.raises(TypeError) as raised:
         store.put_many([(b"1", MediaMeta()), (b"2", MediaMeta()), ([3], MediaMeta())], "s")
@@ -567,6 +595,82 @@ def test_who_wants_a_copy_that_is_being_removed_gets_it_anew(store, monkeypatch)
     assert path.read_bytes() == b"hello"
 
 
+def copies(store):
+    root = Path(store._copies._cache.root)
+    return [it for it in root.rglob("*") if it.is_file() and it.name != "room"]
+
+
+def test_a_copy_that_is_held_while_its_ref_ends_goes_with_whoever_is_later(store, monkeypatch):
+    ref = store.put(b"hello", scope="a")
+    releasing = threading.Thread(target=store.release, args=(ref,))
+    refused, left = threading.Event(), threading.Event()
+    real = fcntl.flock
+
+    def flock(handle, how):
+        try:
+            return real(handle, how)
+        except BlockingIOError:
+            if threading.current_thread() is releasing:
+                refused.set()
+                left.wait(0.3)  # or it waits for us
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with store.lease(ref):
+        releasing.start()
+        assert refused.wait(10)
+    left.set()
+    releasing.join()
+    assert copies(store) == []
+
+
+def ends_before_it_is_there(store, monkeypatch, ref, work):
+    """Do the work in a thread, and end the ref when the bytes have come and have no name yet."""
+    working = threading.Thread(target=work)
+    came, ended = threading.Event(), threading.Event()
+    real = os.fsync
+
+    def fsync(handle):
+        real(handle)
+        if threading.current_thread() is working:
+            came.set()
+            ended.wait(10)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    working.start()
+    assert came.wait(10)
+    assert store.release(ref)
+    ended.set()
+    working.join()
+
+
+def test_a_copy_of_what_ends_while_it_comes_goes_too(store, monkeypatch):
+    ref = store.put(b"hello", scope="a")
+    ends_before_it_is_there(store, monkeypatch, ref, lambda: store.resolve(ref))
+    assert copies(store) == []
+
+
+def test_a_variant_of_what_ends_while_it_is_made_goes_too(store, monkeypatch):
+    ref = store.put(b"hello", scope="a")
+    store.resolve(ref)
+    ends_before_it_is_there(
+        store, monkeypatch, ref, lambda: store.variant(ref, "loud", lambda path: b"HELLO")
+    )
+    assert copies(store) == []
+
+
+def test_a_ref_that_ended_before_its_copy_was_wanted_keeps_no_other_copy(store):
+    ended = store.put(b"hello", scope="a")
+    found = store._find(ended)
+    store.release(ended)
+    with pytest.raises(RefReleased), store._on_this_machine(found):
+        pass
+    live = store.put(b"hello", scope="a")
+    path = store.resolve(live)
+    store.release(live)
+    assert not path.exists()
+
+
 def test_a_lease_holds_file_and_copy_and_both_go_with_it(store, served):
     ref = store.put(b"hello", scope="a")
     with store.lease(ref) as (path, meta):
@@ -595,6 +699,79 @@ def test_a_lease_is_renewed_while_it_is_held_and_lapses_with_its_holder(served, 
             time.sleep(0.1)
         store.close()
         eventually(lambda: served.store.sweep() and served.store.stats().condemned == 0)
+
+
+def test_a_lease_that_the_server_does_not_renew_keeps_no_other_from_being_renewed():
+    asked, names = [], iter("abc")
+
+    class Moody(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            asked.append(self.path)
+            ends = self.path.endswith
+            status = 403 if ends("/a") else 500 if ends("/b") else 200
+            said = json.dumps({"lease": next(names)} if ends("/leases") else {}).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_):
+            pass
+
+    with answering(Moody) as url:
+        connection = Connection(url, None, timeout=10)
+        holds = Holds(connection)
+        numbers = [holds.begin("/v1/media/x", NEVER, 60) for _ in range(3)]
+        assert holds.renew(numbers, 60) == []
+        assert asked[3:] == [f"/v1/media/x/leases/{it}" for it in "abc"]
+        connection.close()
+
+
+def renewals(cutting):
+    return sum(b"/leases/" in it and it.startswith(b"POST") for it in cutting.seen)
+
+
+def test_a_renewal_that_is_not_answered_is_sent_again_before_the_lease_lapses(served, client, cutting):
+    store = client(cutting.url, lease_seconds=3.0)
+    assert store._connection._timeout["read"] == 60
+    ref = store.put(b"hello", scope="a")
+    with store.lease(ref):
+        (lease,) = store._holds._paths.values()
+        cutting.stall = f"POST {lease} ".encode()
+        until = time.monotonic() + 30
+        while renewals(cutting) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert renewals(cutting) >= 2
+
+
+def test_a_lease_is_renewed_also_while_the_server_is_slow_to_tell_of_its_file(served, client, cutting):
+    store = client(cutting.url, lease_seconds=0.6)
+    ref = store.put(b"hello", scope="a")
+    cutting.stall = b"GET "
+
+    def read():
+        with store.lease(ref) as media:
+            return media.path.read_bytes()
+
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read)
+        try:
+            eventually(lambda: renewals(cutting))
+        finally:
+            cutting.go_on.set()
+        assert reading.result(10) == b"hello"
+
+
+def test_a_server_that_is_away_is_not_asked_for_each_lease(served, client, cutting):
+    store = client(cutting.url)
+    ref = store.put(b"hello", scope="a")
+    with store.lease(ref), store.lease(ref):
+        cutting.cut, cutting.times = b"POST", 100
+        del cutting.seen[:]
+        with pytest.raises(CatalogError, match="broke off"):
+            store._holds.renew(list(store._holds._paths), 60)
+        assert len(set(cutting.seen)) == 1
 
 
 def test_a_ref_that_has_ended_is_not_leased_and_leaves_no_lease(store, served):
@@ -699,6 +876,7 @@ def test_a_link_lets_read_who_has_no_token(served, client):
 # -- processes and threads
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_has_connections_of_its_own(store):
     ref = store.put(b"hello", scope="s")
     child = os.fork()
@@ -708,6 +886,26 @@ def test_a_forked_child_has_connections_of_its_own(store):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_a_copy_is_written_down_can_end_its_ref(store):
+    ref = store.put(b"hello", scope="s")
+
+    def resolve():
+        with suppress(RefReleased):
+            store.resolve(ref)
+
+    with paused(resolve, Copies._remember, lambda at: at["key"] in at.get("keys", ())):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = 0 if store.release(ref) else 1
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_that_leaves_a_lease_leaves_it_to_its_parent(store, served):
     ref = store.put(b"hello", scope="s")
     lease = store.lease(ref)

@@ -9,7 +9,17 @@ import time
 import pytest
 
 from conftest import BORROWED
-from mediakeep import BlobError, FileMediaStore, MediaCleanerConfig, MediaMeta, MediaMissing, NotAFile
+from mediakeep import (
+    BlobError,
+    FileMediaStore,
+    MediaCleanerConfig,
+    MediaMeta,
+    MediaMissing,
+    NotAFile,
+    RefReleased,
+)
+from mediakeep.catalogs.memory import MemoryCatalog
+from pausing import paused
 
 # -- one file under many names (law 2)
 
@@ -363,6 +373,17 @@ def test_many_threads_on_few_files_break_no_line_of_the_law(store, folder, kind)
     stats = store.stats()
     assert (stats.refs, stats.condemned) == (0, 0)
     assert stat.S_ISREG(user.stat().st_mode)
+
+
+def test_a_ref_that_is_ending_is_either_live_or_says_why_it_is_not():
+    """In memory look-ups take no lock, and may come between any two lines of an end."""
+    with FileMediaStore() as store:
+        ref, end = store.put(b"x", scope="s"), MemoryCatalog._end
+        with (
+            paused(lambda: store.release(ref), end, lambda at: ref not in store._catalog._refs),
+            pytest.raises(RefReleased),
+        ):
+            store.resolve(ref)
 
 
 def test_resolving_and_storing_elsewhere_do_not_wait_for_a_slow_deletion(

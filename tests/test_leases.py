@@ -11,7 +11,15 @@ from datetime import timedelta
 import pytest
 
 from conftest import BORROWED
-from mediakeep import MediaCleanerConfig, MediaMeta, RefReleased, UnknownRef, open_store
+from mediakeep import (
+    AccessDenied,
+    CatalogError,
+    MediaCleanerConfig,
+    MediaMeta,
+    RefReleased,
+    UnknownRef,
+    open_store,
+)
 from mediakeep.leases import Heartbeat
 
 
@@ -212,6 +220,49 @@ def test_a_lost_lease_is_reported(tmp_path, clock, caplog):
             time.sleep(0.01)
         heart.stop()
     assert "1 leases had lapsed before they were renewed" in caplog.text
+
+
+class Refusing:
+    """Renews nothing the first time."""
+
+    def __init__(self, error):
+        self.error = error
+        self.renewed = threading.Event()
+
+    def renew(self, leases, seconds):
+        error, self.error = self.error, None
+        if error is not None:
+            raise error
+        self.renewed.set()
+        return []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CatalogError("it is away"), AccessDenied("a proxy says no"), RuntimeError("no more threads")],
+    ids=lambda it: type(it).__name__,
+)
+def test_whatever_keeps_a_lease_from_being_renewed_it_is_tried_again(error, caplog):
+    refusing = Refusing(error)
+    heart = Heartbeat(refusing, 0.03)
+    heart.add(1)
+    assert refusing.renewed.wait(30)
+    heart.stop()
+    assert str(error) in caplog.text
+
+
+def test_leases_are_renewed_also_when_a_thread_for_it_could_not_be_started_before():
+    refusing = Refusing(None)
+    heart = Heartbeat(refusing, 0.03)
+    usual = threading.stack_size(1 << 50)  # which no machine has
+    try:
+        with pytest.raises(RuntimeError, match="thread"):
+            heart.add(1)
+    finally:
+        threading.stack_size(usual)
+    heart.add(2)
+    assert refusing.renewed.wait(30)
+    heart.stop()
 
 
 def test_setting_the_machines_clock_ends_no_lease(tmp_path, monkeypatch):

@@ -30,6 +30,7 @@ from mediakeep.catalogs.memory import MemoryCatalog
 from mediakeep.errors import CatalogError
 from mediakeep.testing import BlobsContract
 from misbehaving import Misbehaving
+from pausing import paused
 from seaweed_server import BUCKET, SECRET
 
 MIB = 1 << 20
@@ -104,6 +105,39 @@ class TestObjectBlobs(BlobsContract):
 
 
 # -- in
+
+
+def test_writers_give_signs_of_life_also_when_a_thread_for_it_could_not_be_started_before(blobs):
+    writers = Writers(blobs._remote, 1)
+    usual = threading.stack_size(1 << 50)  # which no machine has
+    try:
+        with pytest.raises(RuntimeError, match="thread"):
+            writers.begin(kept=False)
+    finally:
+        threading.stack_size(usual)
+    assert not writers._batches
+    key = writers.begin(kept=False)
+    batch, began_at = writers._batches[key], writers._batches[key].renewed_at
+    wait_for(lambda: batch.renewed_at > began_at or batch.lost)
+    writers.end(key, settled=True)
+    writers.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_can_close_what_it_cannot_use_whatever_its_parent_was_doing(blobs):
+    with paused(lambda: put(blobs, b"x"), Writers._write_marker, lambda at: "batch" in at):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(int(PATIENCE) // 2)  # ends it, if it waits for ever
+            try:
+                blobs.close()
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(keys(blobs)) == 1
 
 
 def test_one_marker_serves_many_puts_and_goes_with_the_process(blobs):

@@ -25,7 +25,7 @@ from mediakeep import (
     open_store,
 )
 from mediakeep.blobs.local import LocalBlobs
-from mediakeep.catalogs import Registration
+from mediakeep.catalogs import Registration, postgres_reaping
 from mediakeep.catalogs.postgres import PostgresCatalog, migrate
 from mediakeep.errors import CatalogError, QuotaExceeded, RefExpired, RefReleased
 from mediakeep.refs import new_ref
@@ -35,6 +35,8 @@ from postgres_server import PostgresServer
 numbers = count()
 
 STATEMENTS = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
+
+PATIENCE = 20.0
 
 Open = Callable[..., PostgresCatalog]
 
@@ -609,6 +611,24 @@ def test_a_deletion_whose_lock_was_cut_is_done_again_and_forgotten(opened, ask):
     assert catalog.reap(delete).deleted == 1
     assert deleted == ["/m/f"] * 2
     assert not catalog.knows("/m/f")
+
+
+def test_what_is_registered_since_the_locks_were_cut_is_not_deleted(opened, ask, monkeypatch):
+    monkeypatch.setattr(postgres_reaping, "BATCH_SECONDS", PATIENCE)  # also on a slow machine
+    catalog, other, deleted = opened(), opened(), []
+    places = {"/m/f", "/m/g"}
+    for place in places:
+        catalog.release(add(catalog, place))
+
+    def delete(location: str) -> None:
+        deleted.append(location)
+        if len(deleted) == 1:
+            cut(ask)
+            add(other, *places - {location})
+
+    catalog.reap(delete)
+    assert set(deleted) == {deleted[0]}
+    assert {it.location for it in catalog.entries()} == places - {deleted[0]}
 
 
 class Deaf:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from mediakeep.errors import CatalogError
+from mediakeep.errors import MediaError
 from mediakeep.model import Media
 
 if TYPE_CHECKING:
@@ -100,13 +100,14 @@ class Heartbeat:
     def add(self, lease: int) -> None:
         """Keep `lease` alive from now on."""
         with self._lock:
-            self._leases.add(lease)
             if self._thread is None:
-                self._stop = threading.Event()
-                self._thread = threading.Thread(
-                    target=self._run, args=(self._stop,), name="mediakeep-leases", daemon=True
+                stop = threading.Event()
+                thread = threading.Thread(
+                    target=self._run, args=(stop,), name="mediakeep-leases", daemon=True
                 )
-                self._thread.start()
+                thread.start()  # which may fail: then the next lease tries
+                self._stop, self._thread = stop, thread
+            self._leases.add(lease)
 
     def remove(self, lease: int) -> bool:
         """Keep it alive no longer; return whether it is this process's.
@@ -139,8 +140,11 @@ class Heartbeat:
                 leases = list(self._leases)
             try:
                 lost = self._catalog.renew(leases, self._seconds)
-            except CatalogError as error:
+            except MediaError as error:
                 logger.warning("leases not renewed, trying again in %g s: %s", self._seconds / 3, error)
+                continue
+            except Exception:  # else this thread would end, and all leases lapse
+                logger.exception("leases not renewed, trying again in %g s", self._seconds / 3)
                 continue
             with self._lock:
                 # What has just ended is no loss.

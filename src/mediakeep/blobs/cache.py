@@ -106,20 +106,27 @@ class Cache:
                     os.close(handle)
 
     def drop(self, key: str) -> None:
-        """Remove the copy, held or not; no error if there is none."""
+        """Remove the copy, held, on its way, or not; no error if there is none."""
         path = os.path.join(self.root, key)
-        with suppress(FileNotFoundError):
+        # In this order: what is on its way may get its name in between.
+        if not (os.path.lexists(path + _PART) or os.path.lexists(path)):
+            return
+        with suppress(FileNotFoundError), self._room() as room:
+            with suppress(FileNotFoundError):
+                os.unlink(path + _PART)  # who brings it finds that out, and gives its room back
             size = os.lstat(path).st_size
             os.unlink(path)
-            self._give_back(size)
+            _take_off(room, size)
 
     def discard(self, key: str) -> None:
         """Remove the copy unless somebody holds it; no error if there is none."""
         path = os.path.join(self.root, key)
-        with suppress(FileNotFoundError):
+        if not os.path.lexists(path):
+            return
+        with suppress(FileNotFoundError), self._room() as room:
             size = os.lstat(path).st_size
             if _remove_unused(path):
-                self._give_back(size)
+                _take_off(room, size)
 
     def key(self, path: str) -> str | None:
         """Return what lies at the canonical `path` of this folder, relative to it; None if elsewhere."""
@@ -163,27 +170,31 @@ class Cache:
                     self._reserve(handle, size)
                     taken = size
                     self._receive(key, handle, size, sha256, pieces)
-                with suppress(IsADirectoryError):
-                    os.rename(part, path)
-                    part = ""
+                with suppress(IsADirectoryError), self._room():
+                    if _is_at(handle, part):  # else it was dropped meanwhile, and may not be there
+                        os.rename(part, path)
+                        part = ""
                     return
                 raise BlobError(f"{path!r} is a folder: the cache's folder must be nobody else's")
             finally:
                 if part:
-                    with suppress(FileNotFoundError):
-                        os.unlink(part)
-                    self._give_back(taken)
+                    with suppress(FileNotFoundError), self._room() as room:
+                        if _is_at(handle, part):
+                            os.unlink(part)
+                        _take_off(room, taken)
         finally:
             _unlock(handle)
 
     def _open_part(self, part: str) -> int:
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            return os.open(part, flags, 0o600)
+            handle = os.open(part, flags, 0o600)
         except FileNotFoundError:
             for folder in (self.root, os.path.dirname(part)):
                 os.makedirs(folder, 0o700, exist_ok=True)
-            return os.open(part, flags, 0o600)
+            handle = os.open(part, flags, 0o600)
+        _waited_for.add(handle)
+        return handle
 
     def _receive(self, key: str, handle: int, size: int, sha256: str, pieces: Iterable[bytes]) -> None:
         """Write what comes, make sure that it is what was announced, and seal it."""
@@ -251,17 +262,12 @@ class Cache:
                 taken -= freed
         return taken
 
-    def _give_back(self, size: int) -> None:
-        if size:
-            with self._room() as room:
-                taken = _read_number(room)
-                if taken is not None:
-                    _write_number(room, max(taken - size, 0))
-
     @contextmanager
     def _room(self) -> Iterator[int]:
+        """Lock the account, without which no file comes, gets its name or goes: so a count is right."""
         path = os.path.join(self.root, "room")
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        _waited_for.add(handle)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield handle
@@ -310,12 +316,33 @@ def _is_at(handle: int, path: str | os.PathLike[str]) -> bool:
 def _unlock(handle: int) -> None:
     # By name: a child that was forked meanwhile shares the lock, and would keep it.
     fcntl.flock(handle, fcntl.LOCK_UN)
+    _waited_for.discard(handle)
     os.close(handle)
+
+
+_waited_for: set[int] = set()
+"""The open files of this process whose locks others wait for."""
+
+
+def _after_fork() -> None:
+    # What the parent's threads were doing nobody does here. If the parent is killed its locks would be
+    # held for as long as this child lives.
+    while _waited_for:
+        os.close(_waited_for.pop())
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _read_number(handle: int) -> int | None:
     text = os.pread(handle, 32, 0)
     return int(text) if text.isdigit() else None
+
+
+def _take_off(room: int, size: int) -> None:
+    taken = _read_number(room)
+    if size and taken is not None:
+        _write_number(room, max(taken - size, 0))
 
 
 def _write_number(handle: int, number: int) -> None:

@@ -91,13 +91,18 @@ class Remote:
     def __repr__(self) -> str:
         return f"Remote({self.url!r})"
 
+    @property
+    def is_the_parents(self) -> bool:
+        """Whether this is a forked child, which can do nothing with it."""
+        return os.getpid() != self._pid
+
     @contextmanager
     def failing(self, verb: str, name: str = "") -> Iterator[None]:
         """Turn obstore's errors into mediakeep's, which name no credentials.
 
         Every request is made in such a block.
         """
-        if os.getpid() != self._pid:
+        if self.is_the_parents:
             # Its threads stayed in the parent, so that it would wait for them for ever.
             raise ObjectStoreError(
                 errno.ECHILD,

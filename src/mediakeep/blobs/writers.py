@@ -89,18 +89,19 @@ class Writers:
                 if batch is not None and not batch.at_work:
                     self._retire(batch)
                 batch = self._batch = self._write_marker()
+            if self._stop is None:
+                stop = threading.Event()
+                threading.Thread(
+                    target=_renew_all,
+                    args=(weakref.ref(self), stop, self._seconds / 3),
+                    name="mediakeep-writers",
+                    daemon=True,
+                ).start()  # which may fail: then the next writer tries
+                self._stop = stop
             name = batch.names.pop()
             key = f"{'kept' if kept else name[:2]}/{name}"
             batch.at_work.add(key)
             self._batches[key] = batch
-            if self._stop is None:
-                self._stop = threading.Event()
-                threading.Thread(
-                    target=_renew_all,
-                    args=(weakref.ref(self), self._stop, self._seconds / 3),
-                    name="mediakeep-writers",
-                    daemon=True,
-                ).start()
         return key
 
     def check(self, key: str) -> None:
@@ -159,6 +160,8 @@ class Writers:
 
     def close(self) -> None:
         """Remove the marker, unless somebody is still writing."""
+        if self._remote.is_the_parents:
+            return  # so is the marker; and a thread there may have had the lock, which nobody has here
         with self._lock:
             if self._stop is not None:
                 self._stop.set()

@@ -491,7 +491,12 @@ class MemoryCatalog(Catalog):
 
     def _end(self, ref: str, why: Why, ended: Ended) -> None:
         """Take `ref` out of the books, and condemn or forget its location if it was the last."""
-        dead = self._refs.pop(ref)
+        dead = self._refs[ref]
+        # Before it goes: look-ups take no lock, and what is not live must say why.
+        self._ended[ref] = (why, dead.scope)
+        if len(self._ended) > REMEMBERED:
+            self._ended.popitem(last=False)
+        del self._refs[ref]
         if why is not Why.EXPIRED:  # else it has just been taken from its agenda
             (self._by_age if dead.expires_at is None else self._by_ttl).ended()
         scope = self._scopes[dead.scope]
@@ -513,9 +518,6 @@ class MemoryCatalog(Catalog):
         ended.refs += 1
         file = ended.files.setdefault(dead.location, EndedFile(location.size, location.owned))
         file.refs += 1
-        self._ended[ref] = (why, dead.scope)
-        if len(self._ended) > REMEMBERED:
-            self._ended.popitem(last=False)
         self._note(why.value, ref, dead.scope, dead.location, location.size)
         if location.variants is not None and not location.refs:
             self._condemn_variants(location, why, ended)

@@ -1,6 +1,7 @@
 """Deleting the bytes of condemned locations, and forgetting them, in batches."""
 
 import os
+import select
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -115,7 +116,13 @@ class Reaper:
         rows = run(_CONDEMNED, {"names": list(columns[0]), "hosts": list(columns[1])})
         done: list[tuple[int, int]] = []
         failed: list[tuple[int, int, str]] = []
+        line = select.poll()
+        line.register(connection.fileno(), select.POLLIN)
         for row, name, error in self._deletion.run(rows, BATCH_SECONDS):
+            if line.poll(0):
+                # Nobody was asked anything. If the server has ended the session, which this raises, the
+                # locks have gone with it, and what comes next may have been registered again.
+                connection.execute("SELECT 1")
             _, location_id, size, condemned, attempts, owned = row
             if error is not None:
                 reason = _printable(error.strerror or str(error))

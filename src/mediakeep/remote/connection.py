@@ -95,10 +95,19 @@ class Connection:
         return self._ask("GET", path, query, ref=ref, repeatable=True)
 
     def post(
-        self, path: str, said: Mapping[str, Any], *, ref: str = "", repeatable: bool = False
+        self,
+        path: str,
+        said: Mapping[str, Any],
+        *,
+        ref: str = "",
+        repeatable: bool = False,
+        within: float | None = None,
     ) -> Any:
-        """Return the JSON that a POST of the JSON `said` is answered with."""
-        return self._ask("POST", path, said=said, ref=ref, repeatable=repeatable)
+        """Return the JSON that a POST of the JSON `said` is answered with.
+
+        `within` is how many seconds the server may be silent, where that is less than usual.
+        """
+        return self._ask("POST", path, said=said, ref=ref, repeatable=repeatable, within=within)
 
     def delete(
         self,
@@ -186,6 +195,7 @@ class Connection:
         said: Mapping[str, Any] | None = None,
         ref: str,
         repeatable: bool,
+        within: float | None = None,
     ) -> Any:
         headers, body = [], None
         if said is not None:
@@ -197,20 +207,25 @@ class Connection:
             body = [data]
 
         def send() -> Any:
-            with self._answered(method, path, query, headers, body, ref) as response:
+            with self._answered(method, path, query, headers, body, ref, within) as response:
                 return self._json(response)
 
-        return self._repeated(send, safe=repeatable)
+        return self._repeated(send, safe=repeatable, within=within)
 
     def _repeated(
-        self, send: Callable[[], T], *, safe: bool, whole: Callable[[], bool] = lambda: True
+        self,
+        send: Callable[[], T],
+        *,
+        safe: bool,
+        whole: Callable[[], bool] = lambda: True,
+        within: float | None = None,
     ) -> T:
         """Return what `send` returns, and call it again where that may help.
 
         It must be `safe` to do so, or sure that the server has done nothing; and what is sent must still
         be the `whole` of it.
         """
-        patience = time.monotonic() + self._timeout["read"]
+        patience = time.monotonic() + self._at_most(within)["read"]
         tries = 0
         while True:
             tries += 1
@@ -236,6 +251,7 @@ class Connection:
         headers: list[tuple[bytes, bytes]],
         body: Any,
         ref: str = "",
+        within: float | None = None,
     ) -> Iterator[httpcore2.Response]:
         """Send a request, and give its answer for a block if it is a good one."""
         target = self.base.target + path
@@ -243,13 +259,18 @@ class Connection:
             target += "?" + urlencode(query, quote_via=quote)
         with ExitStack() as opened:
             with self._explained():
-                response = opened.enter_context(self._stream(method, target, headers, body))
+                response = opened.enter_context(self._stream(method, target, headers, body, within))
             if response.status not in _GOOD:
                 raise self._refusal(response, ref)
             yield response
 
     def _stream(
-        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: Any
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[bytes, bytes]],
+        body: Any,
+        within: float | None,
     ) -> AbstractContextManager[httpcore2.Response]:
         if self._closed:
             raise CatalogError(f"the store at {self.base} is closed: open it again")
@@ -264,8 +285,13 @@ class Connection:
             url,
             headers=[(b"host", self.base.authority.encode("idna")), *self._headers, *headers],
             content=body,
-            extensions={"timeout": self._timeout},
+            extensions={"timeout": self._at_most(within)},
         )
+
+    def _at_most(self, within: float | None) -> dict[str, float]:
+        if within is None:
+            return self._timeout
+        return {what: min(seconds, within) for what, seconds in self._timeout.items()}
 
     def _open(self) -> None:
         self._pool = httpcore2.ConnectionPool(

@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from mediakeep.blobs.cache import Cache, Fetch, Incoming
 from mediakeep.catalogs import Registration
-from mediakeep.errors import BlobError
+from mediakeep.errors import BlobError, UnknownRef
 from mediakeep.remote.connection import Connection, CutOffError
 
 CACHE_BYTES = 4 << 30
@@ -64,7 +64,9 @@ class Copies:
         self._path_of = path_of
         self._cache = Cache(_default_folder(str(connection.base)) if folder is None else folder, limit)
         self._limit = limit
-        self.after_fork()
+        self._lock = threading.Condition()
+        self._leaving: set[str] = set()
+        """The keys whose copies are being removed: who wants one of them anew waits for that."""
         self._known: dict[str, tuple[str, set[str]]] = {}
         """By ref: its scope, and the keys of its copy and of its variants'."""
         self._scopes: dict[str, set[str]] = {}
@@ -74,13 +76,19 @@ class Copies:
 
     def after_fork(self) -> None:
         """Start afresh in a child, whose parent may have held the lock or have been removing copies."""
-        self._lock = threading.Condition()
-        self._leaving: set[str] = set()
-        """The keys whose copies are being removed: who wants one of them anew waits for that."""
+        is_whole = self._lock.acquire(blocking=False)
+        self._lock, self._leaving = threading.Condition(), set()
+        if not is_whole:  # a thread of the parent was in the middle of writing something down
+            self._scopes, self._uses = {}, Counter()
+            for ref, (scope, keys) in self._known.items():
+                self._scopes.setdefault(scope, set()).add(ref)
+                self._uses.update(keys)
 
     def path(self, found: Registration) -> Path:
         """Return the path of the copy, which is made if there is none; see :meth:`Cache.path`."""
-        return self._brought(found, self._cache.path)[0]
+        path, key = self._brought(found, self._cache.path)
+        self._remove(key)  # where the ref ended while it came, nobody else does
+        return path
 
     @contextmanager
     def hold(self, found: Registration) -> Iterator[Path]:
@@ -107,6 +115,9 @@ class Copies:
                 continue
             except CutOffError as error:
                 failure = error
+            except UnknownRef:
+                self.forget(found.ref)  # it was remembered once more
+                raise
         raise failure
 
     def open(self, found: Registration) -> BinaryIO:
@@ -144,7 +155,9 @@ class Copies:
             data = make()
             yield Incoming(len(data), hashlib.sha256(data).hexdigest(), [data])
 
-        return self._cache.path(key, made)
+        path = self._cache.path(key, made)
+        self._remove(key)  # where the ref ended since `make` was done, nobody else does
+        return path
 
     def forget(self, ref: str) -> None:
         """Remove the copy of a ref that has ended."""
@@ -167,7 +180,9 @@ class Copies:
     def _remove(self, key: str) -> None:
         """Remove a copy, unless a ref has it: also one that has come by since it had none."""
         with self._lock:
-            if key in self._uses or key in self._leaving:
+            # Whoever is at it may have found it held by us.
+            self._lock.wait_for(lambda: key not in self._leaving)
+            if key in self._uses:
                 return
             self._leaving.add(key)
         try:
@@ -195,7 +210,8 @@ class Copies:
     def _remember(self, found: Registration, key: str) -> None:
         with self._lock:
             self._lock.wait_for(lambda: key not in self._leaving)
-            _, keys = self._known.setdefault(found.ref, (found.scope, set()))
+            _, keys = known = self._known.pop(found.ref, (found.scope, set()))
+            self._known[found.ref] = known  # as the last: what is being used is not forgotten
             if key not in keys:
                 keys.add(key)
                 self._uses[key] += 1

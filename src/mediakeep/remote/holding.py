@@ -7,10 +7,13 @@ from urllib.parse import quote
 
 from mediakeep.errors import MediaError
 from mediakeep.remote.connection import Connection
-from mediakeep.remote.problems import LeaseEnded
+from mediakeep.remote.problems import LeaseEnded, UnansweredError
 from mediakeep.remote.reading import understood
 
 logger = logging.getLogger("mediakeep.leases")
+
+LEAST_SECONDS = 1.0
+"""How long the answer to a renewal is waited for, at least: a server may be busy."""
 
 
 class Holds:
@@ -39,18 +42,28 @@ class Holds:
     def renew(self, leases: Iterable[int], seconds: float) -> list[int]:
         """Let the leases last for `seconds` from now; return those that had lapsed and are gone.
 
+        One that the server refuses to renew keeps no other from being renewed.
+
         Raises:
             CatalogError: the server cannot be reached.
         """
-        lost = []
+        lost, refused = [], 0
+        # One answer that never comes costs no lease: two thirds of its life are left for this.
+        within = max(seconds / 6, LEAST_SECONDS)
         for number in leases:
             path = self._paths.get(number)
             if path is None:
                 continue  # it has just ended
             try:
-                self._connection.post(path, {"seconds": seconds}, repeatable=True)
+                self._connection.post(path, {"seconds": seconds}, repeatable=True, within=within)
             except LeaseEnded:
                 lost.append(number)
+            except UnansweredError:
+                raise
+            except (MediaError, ValueError) as error:
+                refused, why = refused + 1, error
+        if refused:
+            logger.warning("%d leases not renewed, trying again later: %s", refused, why)
         return lost
 
     def end(self, number: int) -> None:

@@ -52,7 +52,11 @@ class NotAnsweredError(Exception):
     def told(self) -> CatalogError:
         """Return it as what callers get."""
         advice = "is it running?" if self.unsent else "what was asked for may have been done"
-        return CatalogError(f"the server at {self.server} {self.why} ({advice})")
+        return UnansweredError(f"the server at {self.server} {self.why} ({advice})")
+
+
+class UnansweredError(CatalogError):
+    """The server is away, and would not answer another question either."""
 
 
 class LeaseEnded(CatalogError):

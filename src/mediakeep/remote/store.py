@@ -6,6 +6,7 @@ are on this machine. A lease is held twice: on the server, so that the file stay
 that the copy does.
 """
 
+import logging
 import os
 import re
 import secrets
@@ -21,7 +22,7 @@ from urllib.parse import quote
 from mediakeep.blobs import Source
 from mediakeep.catalogs import Registration
 from mediakeep.cursors import Cursor
-from mediakeep.errors import NotOverHTTP, UnknownRef
+from mediakeep.errors import MediaError, NotOverHTTP, UnknownRef
 from mediakeep.intake.names import display_name
 from mediakeep.intake.roots import Roots
 from mediakeep.leases import LEASE_SECONDS, Heartbeat
@@ -58,6 +59,8 @@ from mediakeep.remote.reading import (
     understood,
 )
 from mediakeep.store import MediaStore
+
+logger = logging.getLogger("mediakeep.store")
 
 T = TypeVar("T")
 
@@ -191,7 +194,12 @@ class HTTPMediaStore(MediaStore):
                     refs.append(self.put(source, meta, scope, ttl=seconds))
         except BaseException:
             for ref in refs:
-                self.release(ref)
+                try:
+                    self.release(ref)
+                except (
+                    MediaError
+                ) as error:  # the others, and what went wrong first, are not lost over it
+                    logger.warning("%s stays until its scope ends: %s", ref, error, extra={"ref": ref})
             raise
         return refs
 
@@ -446,13 +454,14 @@ class HTTPMediaStore(MediaStore):
     def _begin_lease(self, ref: str) -> tuple[int, Registration]:
         number = self._about(ref, lambda path: self._holds.begin(path, ref, self._lease_seconds))
         try:
-            found = self._find(ref)
+            if self._heartbeat is not None:
+                self._heartbeat.add(number)  # first, since the server may be slow to tell
+            return number, self._find(ref)
         except BaseException:
+            if self._heartbeat is not None:
+                self._heartbeat.remove(number)
             self._holds.end(number)
             raise
-        if self._heartbeat is not None:
-            self._heartbeat.add(number)
-        return number, found
 
     def _end_lease(self, number: int) -> None:
         if self._heartbeat is None or self._heartbeat.remove(number):
