@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("mediakeep.testing")
+
+# How long an example takes, or is being made, says something of the machine and what else it does.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 from http_stores import Served, Stores
 from mediakeep import CleanupPolicy, MediaMeta, MediaStore, open_store
