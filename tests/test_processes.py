@@ -5,7 +5,6 @@ import itertools
 import os
 import random
 import sqlite3
-import statistics
 import subprocess
 import sys
 import time
@@ -276,10 +275,10 @@ def test_a_busy_process_does_not_starve_another(root):
     ended = busy.result()
     meanwhile = [sum(began < it < over for it in ended) for began, over in times]
     # In turn means one for each. Without a queue one that comes at random finds the door shut, and the
-    # busy one has fifty turns for one of the other's. Where the machine had the modest one pause before
-    # it could queue, the busy one had many too: so it is the middle one of all that tells.
+    # busy one has more than fifty turns for one of the other's. It also has many where the machine has
+    # the modest one pause, which it may a few times.
     assert sum(meanwhile) > 0
-    assert statistics.median(meanwhile) < 10
+    assert sum(sorted(meanwhile)[:-5]) < (turns - 5) * 10
 
 
 class Timed(sqlite3.Connection):
