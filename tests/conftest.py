@@ -4,16 +4,23 @@ import itertools
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("mediakeep.testing")
+
+# How long an example takes, or is being made, says something of the machine and what else it does.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 from http_stores import Served, Stores
 from mediakeep import CleanupPolicy, MediaMeta, MediaStore, open_store
 from mediakeep.aio import AsyncMediaStore
+from mediakeep.catalogs.sqlite import SqliteCatalog
 from mediakeep.http.numbers import Numbers
 from mediakeep.model import Stats
 from mediakeep.testing import FakeClock
@@ -76,6 +83,29 @@ def fresh_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
         return await store.stats(by_scope=numbers._by_scope)
 
     monkeypatch.setattr(Numbers, "get", get)
+
+
+@pytest.fixture
+def until_renewed(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Waits until the leases of a folder store have been renewed, from now on."""
+    ended, more = [0], threading.Condition()
+    renew = SqliteCatalog.renew
+
+    def renew_and_tell(catalog: SqliteCatalog, leases: Iterable[int], seconds: float) -> list[int]:
+        lost = renew(catalog, leases, seconds)
+        with more:
+            ended[0] += 1
+            more.notify_all()
+        return lost
+
+    monkeypatch.setattr(SqliteCatalog, "renew", renew_and_tell)
+
+    def until_renewed() -> None:
+        with more:
+            enough = ended[0] + 2  # one may be under way
+            assert more.wait_for(lambda: ended[0] >= enough, 60), "nobody renews it"
+
+    return until_renewed
 
 
 @pytest.fixture

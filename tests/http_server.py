@@ -89,7 +89,8 @@ def bearer(token: str) -> dict[str, str]:
 @contextmanager
 def serving(folder: Path, *, where: str | None = None, **settings: Any) -> Iterator[Served]:
     """Serve a new store in `folder`, with those settings of the server; or one `where` it is said."""
-    of_store = {name: settings.pop(name) for name in ("limits", "import_roots") if name in settings}
+    names = ("clock", "import_roots", "limits")
+    of_store = {name: settings.pop(name) for name in names if name in settings}
     if where is None:
         of_store |= {"fsync": False}
     if "blobs" in settings:

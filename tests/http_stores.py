@@ -16,7 +16,7 @@ from mediakeep import MediaStore
 from mediakeep.http import ServerConfig, create_app
 from mediakeep.remote import HTTPMediaStore
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 OPERATORS = ("store", "store_many", "start", "stop")
 """Verbs for which one has to be on the server's machine."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple, Self
 
-HANDS = 5.0
+HANDS = 20.0
 """Seconds after which a hand that was told to wait gives up, so that no test hangs on the server."""
 
 

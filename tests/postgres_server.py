@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -42,7 +43,7 @@ class PostgresServer:
             self._folder.chmod(0o711)
             os.chown(self._data, NOBODY, NOBODY)
         self._install = self._runnable(_installed())
-        self.port = _free_port()
+        self._reserved, self.port = _reserved_port()
         self.url = f"postgresql://keeper@127.0.0.1:{self.port}/postgres"
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -90,6 +91,7 @@ class PostgresServer:
     def close(self) -> None:
         """Stop it and remove its folder."""
         self.stop(immediate=True)
+        self._reserved.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _runnable(self, install: Path) -> Path:
@@ -117,8 +119,16 @@ def _installed() -> Path:
     return max(Path(found.origin).parent.glob("pginstall*"), key=lambda it: len(it.name))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _reserved_port() -> tuple[socket.socket, int]:
+    """Return a port of the loopback, and what keeps it for the server, also when that starts again.
+
+    It is bound and not listened at: Linux lets an address be bound twice if both say SO_REUSEADDR and
+    neither listens yet (socket(7)). Elsewhere it is only free.
+    """
+    taken = socket.socket()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind(("127.0.0.1", 0))
+    port: int = taken.getsockname()[1]
+    if sys.platform != "linux":
+        taken.close()
+    return taken, port

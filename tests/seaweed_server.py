@@ -1,6 +1,5 @@
 """A real S3 server for the tests: SeaweedFS on free ports of the loopback, with a folder of its own."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -26,7 +25,7 @@ class Seaweed:
         self._folder = Path(tempfile.mkdtemp(prefix="seaweed-"))
         self._process: subprocess.Popen[bytes] | None = None
         names = ("master", "volume", "filer", "s3")
-        ports = free_ports(2 * len(names))
+        self._reserved, ports = _reserved_ports(2 * len(names))
         self.ports = dict(zip(names, ports, strict=False))
         self._grpc = dict(zip(names, ports[len(names) :], strict=True))
 
@@ -90,6 +89,8 @@ class Seaweed:
             self._process.kill()
             self._process.wait()
             self._process = None
+        for one in self._reserved:
+            one.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def uploads(self, bucket: str = BUCKET) -> list[str]:
@@ -146,11 +147,21 @@ class Seaweed:
         return (self._folder / "log").read_text(errors="replace")[-20000:]
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback that nobody listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [it.getsockname()[1] for it in sockets]
+def _reserved_ports(count: int) -> tuple[list[socket.socket], list[int]]:
+    """Return ports of the loopback, all different, and what keeps them for the server.
+
+    They are bound and not listened at: Linux lets an address be bound twice if both say SO_REUSEADDR and
+    neither listens yet (socket(7)). Elsewhere they are only free.
+    """
+    taken = [socket.socket() for _ in range(count)]
+    for one in taken:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in taken]
+    if sys.platform != "linux":
+        for one in taken:
+            one.close()
+    return taken, ports
 
 
 def _identities() -> dict[str, object]:

@@ -170,7 +170,7 @@ def test_other_work_in_threads_does_not_hold_up_the_store(store, backend):
         async with anyio.create_task_group() as group:
             for _ in range(busy + 1):
                 group.start_soon(anyio.to_thread.run_sync, go_on.wait)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 assert await awaited.read_bytes(await awaited.put(b"bytes")) == b"bytes"
             go_on.set()
 
@@ -180,13 +180,16 @@ def test_other_work_in_threads_does_not_hold_up_the_store(store, backend):
 def test_a_store_keeps_no_more_threads_busy_than_it_was_given(store, backend):
     async def main():
         awaited = AsyncMediaStore(store, threads=3)
-        at_work, most, lock = [0], [0], threading.Lock()
+        at_work, most, lock, three = [0], [0], threading.Lock(), threading.Event()
 
         def source():
             with lock:
                 at_work[0] += 1
                 most[0] = max(most[0], at_work[0])
-            threading.Event().wait(0.01)
+                if at_work[0] == 3:
+                    three.set()
+            three.wait(60)
+            threading.Event().wait(0.01)  # in which a fourth would come
             with lock:
                 at_work[0] -= 1
             yield b"bytes"
@@ -219,7 +222,7 @@ def test_a_slow_source_keeps_no_thread_from_others(store, backend):
 
             group.start_soon(put)
             await begun.wait()
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await awaited.put(b"bytes")
             go_on.set()
 
@@ -230,7 +233,7 @@ def test_a_file_can_be_put_from_the_store_itself_with_a_single_thread(store, bac
     async def main():
         awaited = AsyncMediaStore(store, threads=1)
         ref = await awaited.put(LARGE)
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             copy = await awaited.put(awaited.stream(ref))
         assert store.read_bytes(copy) == LARGE
 
@@ -413,7 +416,7 @@ def test_what_is_too_large_is_refused_before_it_is_read_to_its_end(opened, backe
             finally:
                 closed.append(True)
 
-        with anyio.fail_after(10), pytest.raises(TooLarge):
+        with anyio.fail_after(60), pytest.raises(TooLarge):
             await AsyncMediaStore(store).put(endless())
         assert closed
         assert store.stats().refs == 0

@@ -29,7 +29,7 @@ def test_log_tells_when_what_and_by_whom_a_file_went(run: Run, tmp_path: Path) -
     released, deleted = run("log", ref).lines
     for line, what in ((released, "released"), (deleted, "deleted")):
         day, clock, *rest = line.split()
-        assert abs(datetime.now(UTC) - datetime.fromisoformat(f"{day} {clock}")) < timedelta(minutes=1)
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(f"{day} {clock}")) < timedelta(minutes=10)
         assert rest[:6] == [what, ref, "t:1", str(file), "6", "B"]
         assert rest[6:9] == ["process", str(os.getpid()), "on"]
         assert rest[-1] == "-"
@@ -93,11 +93,13 @@ def test_lines_are_in_order_of_time_however_late_a_file_was_deleted(run: Run, pl
 
 def test_log_of_a_live_ref_says_since_when_and_where(run: Run, tmp_path: Path) -> None:
     file = file_of(tmp_path, "a")
+    began = datetime.now().astimezone()
     ref = run("add", file, "--scope", "t").out.strip()
     done = run("log", ref)
     assert (done.code, done.err) == (0, "")
     (line,) = done.lines
-    assert line.startswith(f"{ref} is live since {datetime.now().astimezone():%Y-}")
+    years = {f"{it:%Y-}" for it in (began, datetime.now().astimezone())}
+    assert line.startswith(tuple(f"{ref} is live since {it}" for it in years))
     assert line.endswith(f"its file is {file}")
     file.unlink()
     assert run("log", ref).out.endswith(f"but nothing is at {file}: somebody else deleted it\n")

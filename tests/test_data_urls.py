@@ -273,12 +273,15 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_finding_takes_time_in_proportion_whatever_is_there(piece):
-    def seconds(size):
-        text = piece * (size // len(piece))
+    def once(text):
         begin = time.process_time()
         for _ in find_data_urls(text):
             pass
         return time.process_time() - begin
+
+    def seconds(size):
+        # The least of some: a busy machine, or collecting garbage, makes one of them slow by chance.
+        return min(once(piece * (size // len(piece))) for _ in range(3))
 
     seconds(10_000)
     assert seconds(2_000_000) < 1  # so 20 MB take less than ten seconds, at the very worst
@@ -289,10 +292,14 @@ def test_finding_takes_time_in_proportion_whatever_is_there(piece):
 @pytest.mark.parametrize("start", ["data:,", "data:;base64,"])
 def test_a_hostile_url_takes_neither_time_nor_memory(start, body):
     url = start + body * (1_000_000 // len(body))
-    begin = time.process_time()
-    with contextlib.suppress(BadDataURL):
-        parse_data_url(url)
-    assert time.process_time() - begin < 1.5
+
+    def once():
+        begin = time.process_time()
+        with contextlib.suppress(BadDataURL):
+            parse_data_url(url)
+        return time.process_time() - begin
+
+    assert min(once() for _ in range(3)) < 1.5
     tracemalloc.start()
     try:
         with contextlib.suppress(BadDataURL):

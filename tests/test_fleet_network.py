@@ -1,6 +1,7 @@
 """What is between a worker and its servers cuts, stalls and slows: verbs succeed or fail, in time."""
 
 import time
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from fleet.killing import LATER_SECONDS, Later
 from fleet.proxy import Gate, Proxy, speak_postgres, speak_s3
 from mediakeep import BlobError, CatalogError, UnknownRef, open_store
 
-BOUND = 15.0
+BOUND = 25.0
 TIMEOUT = 0.5
 QUICK = {
     "client_options": {"read_timeout": timedelta(seconds=0.6), "connect_timeout": timedelta(seconds=1)},
@@ -34,11 +35,30 @@ class Line:
         self.judge = Judge(postgres.url, schema, fleet["blobs"][5:], seaweed.options)
         self._later = f"http://127.0.0.1:{later.port}"
 
-    def open(self, **options):
-        blob_options = {**self._fleet["blob_options"], **QUICK, "endpoint": self._at(self.bytes)}
-        where = f"postgresql://keeper@127.0.0.1:{self.books.port}/postgres?connect_timeout=2"
-        given = {"where": where, "timeout": TIMEOUT, "blob_options": blob_options, **options}
-        return open_store(**{**self._fleet, **given})
+    def open(self, *, impatient=""):
+        """Open the store; `impatient` is the server that soon counts as one that does not answer."""
+        blob_options = {**self._fleet["blob_options"], "endpoint": self._at(self.bytes)}
+        given = {"where": f"postgresql://keeper@127.0.0.1:{self.books.port}/postgres"}
+        if impatient == "bytes":
+            blob_options |= QUICK
+        elif impatient == "books":
+            given = {"where": f"{given['where']}?connect_timeout=2", "timeout": TIMEOUT}
+        return open_store(**{**self._fleet, **given, "blob_options": blob_options})
+
+    @contextmanager
+    def at_work(self, impatient):
+        """Give an open store that both servers have answered, however busy this machine is."""
+        for attempt in range(20):
+            with ExitStack() as stack:
+                try:
+                    store = stack.enter_context(self.open(impatient=impatient))
+                    store.put(b"a first one, so that the marker is there", scope="first")
+                except (CatalogError, BlobError):
+                    if attempt == 19:
+                        raise
+                    continue
+                yield store
+                return
 
     def _at(self, proxy):
         return f"http://127.0.0.1:{proxy.port}"
@@ -117,8 +137,8 @@ PASSING = list(FAULTS)[:4]
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_verb_succeeds_or_fails_in_time_and_nothing_is_half_done(line, server, fault):
     proxy = getattr(line, server)
-    with line.open(timeout=5 if fault in PASSING else TIMEOUT) as store:
-        refs = [store.put(b"bytes %d" % n, scope="staying" if n < 4 else "going") for n in range(6)]
+    with line.open() as sure, line.at_work("" if fault in PASSING else server) as store:
+        refs = [sure.put(b"bytes %d" % n, scope="staying" if n < 4 else "going") for n in range(6)]
         live, dead, unsure = set(refs), set(), set()
         done, slowest = {}, 0.0
         for name, verb in verbs(store, refs).items():
@@ -145,10 +165,10 @@ def test_a_verb_succeeds_or_fails_in_time_and_nothing_is_half_done(line, server,
             line.heal()
         live -= dead | unsure
         for ref in live:
-            assert store.read_bytes(ref)
+            assert sure.read_bytes(ref)
         for ref in dead:
             with pytest.raises(UnknownRef):
-                store.resolve(ref)
+                sure.resolve(ref)
     books = line.check()
     assert live <= books.refs.keys()
     assert not dead & books.refs.keys()
@@ -166,8 +186,7 @@ def test_an_upload_in_parts_that_is_cut_off_fails_in_time_and_is_aborted_by_a_re
     line, seaweed, gate
 ):
     before = seaweed.uploads()
-    with line.open() as store:
-        store.put(b"a first one, so that the marker is there", scope="turn")
+    with line.at_work("bytes") as store:
         line.bytes.gate = gate()
         began = time.monotonic()
         with pytest.raises(BlobError):

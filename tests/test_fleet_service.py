@@ -21,7 +21,7 @@ REFUSALS = [
 ]
 QUICK = {
     "max_retries": 3,
-    "retry_timeout": timedelta(seconds=5),
+    "retry_timeout": timedelta(seconds=60),
     "backoff": {"init_backoff": timedelta(milliseconds=5), "max_backoff": timedelta(milliseconds=50)},
 }
 

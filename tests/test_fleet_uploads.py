@@ -14,7 +14,7 @@ from mediakeep.blobs.objects import ObjectBlobs
 from seaweed_server import KEY, SECRET
 
 MIB = 1 << 20
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def upload(where):

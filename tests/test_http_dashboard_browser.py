@@ -497,7 +497,7 @@ def test_what_another_process_does_appears_by_itself(visitor, served):
     )
     tile = visitor.page.locator(".tile", has_text="elsewhere.txt")
     expect(tile).to_be_visible()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     expect(tile).to_contain_text("released")
 
 

@@ -166,14 +166,12 @@ def test_streams_end_when_the_server_stops(tmp_path):
         rest = []
         reading = threading.Thread(target=lambda: rest.extend(lines))
         reading.start()
-        began = time.monotonic()
         served.server.should_exit = True
         reading.join(DEADLINE)
-        assert not reading.is_alive()
-        assert time.monotonic() - began < 5
+        assert not reading.is_alive(), "else it would last as long as transfers may, shutdown_seconds"
 
 
-def wait_until(true, seconds: float = 10.0) -> None:
+def wait_until(true, seconds: float = 60.0) -> None:
     """Wait for what another thread does."""
     until = time.monotonic() + seconds
     while not true():

@@ -426,7 +426,7 @@ def test_what_may_have_a_thumbnail_links_to_it(served):
         assert ("thumbnail" in said["links"]) is there
 
 
-def wait_until(true, seconds: float = 10.0) -> None:
+def wait_until(true, seconds: float = 60.0) -> None:
     """Wait for what another thread does."""
     until = time.monotonic() + seconds
     while not true():

@@ -368,7 +368,7 @@ def test_the_numbers_are_those_of_the_store(tmp_path):
         assert stats["by_scope"]["n:1"] == {"refs": 1, "files": 1, "size": 5}
 
 
-def wait_until(true, seconds: float = 10.0) -> None:
+def wait_until(true, seconds: float = 60.0) -> None:
     """Wait for what another thread does."""
     until = time.monotonic() + seconds
     while not true():

@@ -85,7 +85,7 @@ def store(served, client):
 
 def eventually(holds):
     """Wait until something holds that a server does in its own time."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until, "it never did"
         time.sleep(0.01)
@@ -172,13 +172,14 @@ def test_what_is_no_ref_is_unknown_and_asks_nobody(client):
 
 
 def test_a_server_that_is_not_there_is_named(client):
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    store = client(f"http://127.0.0.1:{port}", token="mk_secret")
-    for verb in (store.scopes, lambda: store.put(b"x"), lambda: store.release(NEVER)):
-        with pytest.raises(CatalogError, match=f"127.0.0.1:{port} cannot be reached.*running") as raised:
-            verb()
-        assert "secret" not in str(raised.value)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and so nobody else's, though nobody listens
+        port = taken.getsockname()[1]
+        store = client(f"http://127.0.0.1:{port}", token="mk_secret")
+        for verb in (store.scopes, lambda: store.put(b"x"), lambda: store.release(NEVER)):
+            with pytest.raises(CatalogError, match=f"{port} cannot be reached.*running") as raised:
+                verb()
+            assert "secret" not in str(raised.value)
 
 
 def test_a_server_that_is_silent_is_given_up(client):
@@ -687,18 +688,23 @@ def test_a_lease_holds_file_and_copy_and_both_go_with_it(store, served):
     assert served.store.stats().condemned == 0
 
 
-def test_a_lease_is_renewed_while_it_is_held_and_lapses_with_its_holder(served, client):
-    store = client(served, lease_seconds=0.5)
-    ref = store.put(b"hello", scope="a")
-    with store.lease(ref):
-        store.release_all("a")
-        until = time.monotonic() + 1.2
-        while time.monotonic() < until:  # more than two of its lives
+def test_a_lease_is_renewed_while_it_is_held_and_lapses_with_its_holder(
+    tmp_path, client, clock, until_renewed
+):
+    with serving(tmp_path, clock=clock, requests_per_second=0) as served:
+        store = client(served, lease_seconds=0.3)
+        ref = store.put(b"hello", scope="a")
+        with store.lease(ref):
+            store.release_all("a")
+            for _ in range(5):
+                clock.advance(0.2)
+                served.store.sweep()
+                assert served.store.stats().condemned == 1
+                until_renewed()
+            store.close()
+            clock.advance(0.4)
             served.store.sweep()
-            assert served.store.stats().condemned == 1
-            time.sleep(0.1)
-        store.close()
-        eventually(lambda: served.store.sweep() and served.store.stats().condemned == 0)
+            assert served.store.stats().condemned == 0
 
 
 def test_a_lease_that_the_server_does_not_renew_keeps_no_other_from_being_renewed():

@@ -175,7 +175,7 @@ def test_work_that_has_begun_is_done_though_its_client_has_gone(served, slow):
         next(answer.iter_bytes())
     lease.__exit__(None, None, None)
     gone = threading.Event()
-    for _ in range(1000):
+    for _ in range(6000):
         if not path.exists():
             break
         gone.wait(0.01)

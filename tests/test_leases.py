@@ -20,7 +20,7 @@ from mediakeep import (
     UnknownRef,
     open_store,
 )
-from mediakeep.leases import Heartbeat
+from mediakeep.leases import LEASE_SECONDS, Heartbeat
 
 
 @pytest.fixture(params=["in place", "put"])
@@ -146,7 +146,7 @@ def test_an_unknown_ref_cannot_be_leased(store):
 HOLD = """
 import sys
 from mediakeep import open_store
-store = open_store(sys.argv[1], lease_seconds=float(sys.argv[3]))
+store = open_store(sys.argv[1])
 with store.lease(sys.argv[2]) as media:
     print("held", flush=True)
     sys.stdin.readline()
@@ -154,9 +154,9 @@ with store.lease(sys.argv[2]) as media:
 """
 
 
-def holder(folder, ref, seconds=60.0):
+def holder(folder, ref):
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, folder, ref, str(seconds)],
+        [sys.executable, "-c", HOLD, folder, ref],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -182,30 +182,29 @@ def test_the_lease_of_a_killed_process_lapses(tmp_path):
     with open_store(tmp_path, fsync=False) as store:
         ref = store.put(b"bytes", scope="s")
         path = store.resolve(ref)
-        process = holder(tmp_path, ref, 0.5)
+        process = holder(tmp_path, ref)
         process.kill()
         process.communicate()
         store.release_all("s")
         assert path.exists()
-        deadline = time.monotonic() + 30
-        while path.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-            store.sweep()
+    later = time.time() + LEASE_SECONDS + 1
+    with open_store(tmp_path, fsync=False, clock=lambda: later) as store:
+        store.sweep()
         assert not path.exists()
         assert store.stats().leases == 0
 
 
-def test_a_living_lease_is_renewed(tmp_path):
+def test_a_living_lease_is_renewed(tmp_path, clock, until_renewed):
     """It holds for much longer than it would last by itself."""
-    with open_store(tmp_path, fsync=False, lease_seconds=0.2) as store:
+    with open_store(tmp_path, clock=clock, fsync=False, lease_seconds=0.15) as store:
         ref = store.put(b"bytes", scope="s")
-        until = time.monotonic() + 1.0
         with store.lease(ref) as media:
             store.release_all("s")
-            while time.monotonic() < until:
+            for _ in range(5):
+                clock.advance(0.1)
                 store.sweep()
                 assert media.path.exists()
-                time.sleep(0.02)
+                until_renewed()
         assert not media.path.exists()
 
 

@@ -479,7 +479,7 @@ def test_a_stream_tells_of_what_others_put_and_release(store, room):
     async def main():
         async with client_of(store, room, allow_release=True) as client:
             wanted = {"resources_list_changed": True, "resource_subscriptions": [ref]}
-            async with client.listen(**wanted) as events, asyncio.timeout(10):
+            async with client.listen(**wanted) as events, asyncio.timeout(60):
                 store.put(b"2", scope=f"{SCOPE}:7")
                 first = await anext(aiter(events))
                 await client.call_tool("release_media", {"ref": ref})
@@ -496,7 +496,7 @@ def test_a_stream_tells_nothing_of_other_scopes(store, room):
     async def main():
         async with client_of(store, room) as client:
             wanted = {"resources_list_changed": True, "resource_subscriptions": [other]}
-            async with client.listen(**wanted) as events, asyncio.timeout(10):
+            async with client.listen(**wanted) as events, asyncio.timeout(60):
                 store.release(other)
                 store.put(b"2", scope="telegram:421")
                 own = asyncio.create_task(client.call_tool("save_media", {"data_url": "data:,x"}))
@@ -516,7 +516,7 @@ def test_the_store_is_read_only_while_somebody_listens(store, room):
             before = server.changes.watches
             async with client.listen(resources_list_changed=True):
                 during = server.changes.watches
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while server.changes.watches:
                     server.changes.look_again()
                     await asyncio.sleep(0.01)
@@ -608,7 +608,7 @@ def test_clients_with_a_handshake_are_forgotten_when_they_go(store, room):
         serving = asyncio.create_task(running.serve([listener]))
         try:
             address = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not running.started:
                     await asyncio.sleep(0.01)
                 async with Client(address, mode="legacy") as client:

@@ -59,7 +59,7 @@ def opened(server: PostgresServer, schema: str) -> Iterator[Open]:
     with contextlib.ExitStack() as stack:
 
         def opened(**options: object) -> PostgresCatalog:
-            options = {"url": server.url, "schema": schema, "timeout": 20, **options}
+            options = {"url": server.url, "schema": schema, "timeout": 60, **options}
             return stack.enter_context(contextlib.closing(PostgresCatalog(**options)))
 
         yield opened
@@ -112,7 +112,7 @@ class TestPostgresCatalog(CatalogContract):
         self.url, self.schema = server.url, schema
 
     def make_catalog(self, clock):
-        return PostgresCatalog(self.url, clock, schema=self.schema, timeout=20)
+        return PostgresCatalog(self.url, clock, schema=self.schema, timeout=60)
 
 
 # -- a store
@@ -317,14 +317,20 @@ def test_sweepers_share_the_work_and_never_delete_twice(opened):
         catalogs[0].add(new(f"3f/{n:04}"))
     catalogs[0].release_scope("s")
     deleted: list[list[str]] = [[] for _ in catalogs]
+    shared = threading.Event()
 
     def sweep(n: int) -> int:
-        return catalogs[n].reap(lambda it: (deleted[n].append(it), time.sleep(0.0001))[1]).deleted
+        def delete(location: str) -> None:
+            deleted[n].append(location)
+            if sum(map(bool, deleted)) > 1:
+                shared.set()
+            assert shared.wait(60), "one does all the work"
+
+        return catalogs[n].reap(delete).deleted
 
     counts = at_once(*[lambda n=n: sweep(n) for n in range(4)])
     assert sorted(chain.from_iterable(deleted)) == [f"3f/{n:04}" for n in range(900)]
     assert sum(counts) == 900
-    assert sum(1 for it in counts if it) > 1, "one did all the work"
     assert list(catalogs[0].condemned()) == []
 
 
@@ -382,7 +388,7 @@ def test_a_scope_of_many_refs_ends_in_bounded_transactions(opened, ask):
     catalog = opened()
     began = time.monotonic()
     ended = catalog.release_scope("chat", nested=True)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert (ended.refs, len(set(ended.condemned))) == (12_000, 12_000)
     assert ask("SELECT count(DISTINCT xmin::text) >= 3 FROM {s}.history") == [(True,)]
     assert catalog.stats().condemned == 12_000
@@ -453,7 +459,7 @@ def test_batches_of_the_same_locations_and_ends_never_block_each_other_for_good(
 
     began = time.monotonic()
     refs = at_once(*[lambda n=n: register(n) for n in range(3)], end)[:3]
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     live = {it.ref for it in catalogs[0].entries()}
     assert live <= set(chain.from_iterable(refs))
     assert list(catalogs[0].faults()) == []
@@ -766,7 +772,7 @@ def test_a_server_that_crashes_in_mid_load_loses_nothing_and_nobody_notices(serv
 
 
 def test_a_server_that_is_gone_is_told_in_time(server, opened):
-    catalog = opened(timeout=1)
+    catalog = opened(timeout=3)
     ref = add(catalog)
     server.stop(immediate=True)
     try:
@@ -781,7 +787,7 @@ def test_a_server_that_is_gone_is_told_in_time(server, opened):
 
 
 def test_a_pool_that_is_exhausted_says_so(opened):
-    catalog = opened(pool_size=1, timeout=1)
+    catalog = opened(pool_size=1, timeout=2)
 
     def check() -> Registration:
         catalog.get(new_ref())
@@ -793,7 +799,7 @@ def test_a_pool_that_is_exhausted_says_so(opened):
 
 
 def test_a_wait_for_a_location_is_bounded(opened):
-    catalog, waiting = opened(), opened(timeout=0.3)
+    catalog, waiting = opened(), opened(timeout=2)
 
     def check() -> Registration:
         with pytest.raises(CatalogError, match="in the way"):

@@ -1,5 +1,6 @@
 """Many processes on one folder: they share the work, take turns, wait their time, and lose nothing."""
 
+import contextlib
 import functools
 import itertools
 import os
@@ -133,18 +134,26 @@ def test_two_sweepers_share_the_work_and_delete_nothing_twice(root):
             (root / str(i)).write_bytes(b"x")
             store.store(root / str(i), scope="s", ttl=0.001)
 
-    def sweep():
+    both = [Signal(), Signal()]
+
+    def sweep(me):
         deleted = []
-        call_before_unlink(deleted.append)
+
+        def notice(name):
+            if name.isdigit():
+                if not deleted:  # the other one has something to delete while this one is at it
+                    both[me].give()
+                    both[1 - me].wait()
+                deleted.append(int(name))
+
+        call_before_unlink(notice)
         with open_store(folder, fsync=False) as store:
             while (stats := store.stats()).refs or stats.condemned:
                 assert store.sweep().failed == ()
-        return [int(name) for name in deleted if name.isdigit()]
+        return deleted
 
-    first, second = together(sweep, sweep)
+    first, second = together(*(functools.partial(sweep, me) for me in range(2)))
     assert sorted(first + second) == list(range(count))
-    assert first, "the second had nothing left to do"
-    assert second, "the first had nothing left to do"
     assert_in_order(folder)
 
 
@@ -197,12 +206,13 @@ def test_what_has_ended_and_cannot_be_forgotten_now_is_left_to_the_sweep(root):
     # may raise, not even where another process then keeps the turn for too long.
     folder, file = root / "store", root / "file"
     open_and_close(folder)
-    start, kept, go_on = Signal(), Signal(), Signal()
+    start, kept, go_on, gone = Signal(), Signal(), Signal(), Signal()
 
     def be_in_the_way():
         for _ in range(3):
             start.wait()
             keep_the_turn(folder, kept, go_on)
+            gone.give()
 
     def take_turns(name):
         if name == "file":
@@ -226,6 +236,7 @@ def test_what_has_ended_and_cannot_be_forgotten_now_is_left_to_the_sweep(root):
                 with pytest.raises(RefReleased):
                     store.resolve(ref)
                 go_on.give()
+                gone.wait()
                 store.sweep()
                 assert store.stats().condemned == 0
     finally:
@@ -250,19 +261,31 @@ def test_a_busy_process_does_not_starve_another(root):
         return ended
 
     def be_modest():
+        waits, turn = [], LockFile.turn
+
+        @contextlib.contextmanager
+        def timed(locks, timeout):
+            asked = time.monotonic()
+            with turn(locks, timeout):
+                waits.append((asked, time.monotonic()))
+                yield
+
+        LockFile.turn = timed
         with open_store(folder, fsync=False) as store:
-            began = time.monotonic()
             for _ in range(turns):
                 store.put(b"modest")
-            return began, time.monotonic()
+        return waits
 
     busy = Child(be_busy)
     ready.wait()
-    began, ended = Child(be_modest).result()
+    waits = Child(be_modest).result()
     stop.give()
-    meanwhile = sum(began < it < ended for it in busy.result())
+    ended = busy.result()
+    assert len(waits) >= turns
+    meanwhile = sum(began < it < over for it in ended for began, over in waits)
     # In turn means one for each. Without a queue one that comes at random finds the door shut, and the
-    # busy one has fifty turns for one of the other's.
+    # busy one has fifty turns for one of the other's. What it has while the other is not waiting, but
+    # has something else to do or is not let run by the machine, says nothing.
     assert 0 < meanwhile < turns * 10
 
 

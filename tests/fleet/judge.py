@@ -12,7 +12,7 @@ from obstore.store import S3Store
 from psycopg import sql
 
 KEY = re.compile(r"(?:[0-9a-f]{2}|kept)/[0-9a-f]{32}")
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Live(NamedTuple):

@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 TLS, GSS, CANCEL = 80877103, 80877104, 80877102
 """What a client of PostgreSQL may ask for before it begins."""
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 ARM = "/now/it/counts"
 """A path that no server is asked for: by it a worker tells a gate that what follows counts."""
